@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! ftrace-analyzer: what a container asks the kernel for, from ftrace alone.
+//!
+//! The modules stand in layer order; a module uses modules of lower layers only (`tests/layers.rs` holds this).
+//! The way of one system call through them is told in `docs/architecture.md`.
+
+// 0 vocabulary: no IO, no unsafe
+pub mod arch;
+pub mod error;
+pub mod ids;
+
+// 1 pure decoding: core only, no alloc, no unsafe
+pub mod format;
+pub mod ringbuf;
+pub mod syscalls;
