@@ -8,8 +8,13 @@
 pub mod arch;
 pub mod error;
 pub mod ids;
+pub mod json;
 
 // 1 pure decoding: core only, no alloc, no unsafe
-pub mod format;
 pub mod ringbuf;
+
+pub mod format;
 pub mod syscalls;
+
+// 3 meaning
+pub mod recording;

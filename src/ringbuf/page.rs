@@ -123,6 +123,17 @@ impl<'a> Page<'a> {
     /// Checks the header of the sub-buffer that starts at `bytes`. What lies behind the data is not looked at, so a
     /// buffer may be longer than the sub-buffer.
     pub fn parse(bytes: &'a [u8], layout: &PageLayout) -> Result<Page<'a>, PageError> {
+        let (page, have) = Page::parse_prefix(bytes, layout)?;
+        match have {
+            None => Ok(page),
+            Some(commit) => Err(PageError::ShortData { commit, have: page.len() }),
+        }
+    }
+
+    /// As [`Page::parse`], for a sub-buffer whose end may not have been written (a recorder or a machine that died):
+    /// gives what is there, and the length that `commit` promises where that is more. The last record of such a page
+    /// ends in [`PageError::Overrun`] where it was cut.
+    pub fn parse_prefix(bytes: &'a [u8], layout: &PageLayout) -> Result<(Page<'a>, Option<usize>), PageError> {
         let data_offset = usize::from(layout.data_offset);
         let short = PageError::ShortHeader { have: bytes.len() };
         let timestamp = le64(bytes, 0).ok_or(short)?;
@@ -130,7 +141,6 @@ impl<'a> Page<'a> {
         let room = bytes.get(data_offset..).ok_or(short)?;
         let room = room.get(..layout.data_size as usize).unwrap_or(room);
         let len = (commit & COMMIT_LEN_MASK) as usize;
-        let data = room.get(..len).ok_or(PageError::ShortData { commit: len, have: room.len() })?;
         // A flag alone means "at least one": there was no room behind the data for the number, or the kernel lost count.
         let missed = if commit & MISSED_EVENTS == 0 {
             Missed::None
@@ -142,7 +152,11 @@ impl<'a> Page<'a> {
                 _ => Missed::Unknown,
             }
         };
-        Ok(Page { timestamp, missed, data, data_offset })
+        let page = |data| Page { timestamp, missed, data, data_offset };
+        match room.get(..len) {
+            Some(data) => Ok((page(data), None)),
+            None => Ok((page(room), Some(len))),
+        }
     }
 
     /// Time of the page: the base of its records' deltas.

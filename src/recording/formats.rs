@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The `formats` file: the kernel's own descriptions, one after the other, each behind a line `## PATH`.
+//!
+//! The text is kept as the kernel printed it, so that a later decoder finds fields that this one does not use.
+
+use crate::error::{Error, Result};
+use crate::format::{parse_event, parse_header_page, Schema};
+use crate::ringbuf::PageLayout;
+
+/// Path of the page header's description below the tracefs instance.
+pub const HEADER_PAGE: &str = "events/header_page";
+
+/// Largest `formats` file that is read, in bytes; the nine events of today take 9 KB.
+const FORMATS_MAX: usize = 1 << 20;
+
+/// The file's text under construction or taken apart.
+#[derive(Clone, Debug, Default)]
+pub struct Formats {
+    text: String,
+}
+
+impl Formats {
+    /// From the file's bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Formats> {
+        if bytes.len() > FORMATS_MAX {
+            return Err(Error::limit(format!("the formats file has {} bytes", bytes.len()), FORMATS_MAX as u64));
+        }
+        let text = core::str::from_utf8(bytes)
+            .map_err(|why| Error::malformed("the formats file is no text", Some(why.valid_up_to() as u64)))?;
+        Ok(Formats { text: text.to_owned() })
+    }
+
+    /// Adds the text of `path` (relative to the instance).
+    pub fn push(&mut self, path: &str, text: &str) {
+        self.text.push_str("## ");
+        self.text.push_str(path);
+        self.text.push('\n');
+        self.text.push_str(text);
+        if !text.ends_with('\n') {
+            self.text.push('\n');
+        }
+    }
+
+    /// The file's text.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
+    /// Path and text of each description.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.text.split("## ").skip(1).filter_map(|part| part.split_once('\n'))
+    }
+
+    /// The page layout that `events/header_page` describes.
+    pub fn layout(&self) -> Result<PageLayout> {
+        let (_, text) =
+            self.iter().find(|(path, _)| *path == HEADER_PAGE).ok_or_else(|| Error::not_found(HEADER_PAGE))?;
+        parse_header_page(text).map_err(|why| Error::malformed(format!("{HEADER_PAGE}: {why}"), None))
+    }
+
+    /// Where the fields of our events lie; an event whose text cannot be used is an error, for a call decoded with
+    /// wrong offsets would look right.
+    pub fn schema(&self) -> Result<Schema> {
+        let mut schema = Schema::default();
+        for (path, text) in self.iter().filter(|(path, _)| path.ends_with("/format")) {
+            let format = parse_event(text).map_err(|why| Error::malformed(format!("{path}: {why}"), None))?;
+            schema.add(&format).map_err(|why| Error::malformed(format!("{path}: {why}"), None))?;
+        }
+        if !schema.has_syscalls() {
+            return Err(Error::not_found("the format of raw_syscalls:sys_enter and sys_exit"));
+        }
+        Ok(schema)
+    }
+}

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `meta.json`: everything about a recording that is not an event.
+//!
+//! Written when the recording starts (so that one cut short can be read), once a minute, and when it ends. Read back
+//! leniently: members that are missing take their defaults, unknown ones are passed over.
+
+use serde::Deserialize;
+
+use crate::arch::{Abi, Arch};
+use crate::error::{Error, Result};
+use crate::ids::{Pid, Timestamp};
+use crate::json::Json;
+use crate::ringbuf::PageLayout;
+
+/// Version of the recording format; a reader refuses higher ones.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Largest `meta.json` that is read, in bytes: some KB, plus the command line and the initial tasks (60 bytes each).
+pub const META_MAX: usize = 4 << 20;
+
+/// A pair of times read together: what the trace clock and the wall clock showed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Anchor {
+    /// Trace clock, nanoseconds.
+    pub trace_ns: Timestamp,
+    /// CLOCK_REALTIME, nanoseconds since 1970.
+    pub realtime_ns: u64,
+}
+
+/// `per_cpu/cpuN/stats` after the last read, in events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct CpuStats {
+    /// The CPU.
+    pub cpu: u16,
+    /// Still in the buffer.
+    pub entries: u64,
+    /// Overwritten before they were read.
+    pub overrun: u64,
+    /// Lost because a nested event could not be committed.
+    pub commit_overrun: u64,
+    /// Not written because the buffer was full (overwrite off).
+    pub dropped: u64,
+    /// Handed out to the reader.
+    pub read: u64,
+}
+
+impl CpuStats {
+    /// Events the kernel wrote or tried to write on this CPU.
+    pub fn written(&self) -> u64 {
+        self.entries.saturating_add(self.read).saturating_add(self.lost())
+    }
+
+    /// Events the kernel says it lost on this CPU.
+    pub fn lost(&self) -> u64 {
+        self.overrun.saturating_add(self.dropped).saturating_add(self.commit_overrun)
+    }
+}
+
+/// The container as the runtime's state told it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ContainerMeta {
+    /// Container id.
+    pub id: String,
+    /// Bundle directory.
+    pub bundle: String,
+    /// Pod name where the engine said it.
+    pub pod: String,
+    /// Pod namespace where the engine said it.
+    pub namespace: String,
+    /// Container name where the engine said it.
+    pub name: String,
+    /// Image where the engine said it.
+    pub image: String,
+}
+
+/// The machine that was traced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct HostMeta {
+    /// `uname -n`.
+    pub node: String,
+    /// `uname -r`.
+    pub release: String,
+    /// `uname -v`.
+    pub version: String,
+    /// `uname -m`.
+    pub machine: String,
+    /// /proc/sys/kernel/random/boot_id.
+    pub boot_id: String,
+    /// Number of per-CPU buffers.
+    pub cpus: u16,
+}
+
+/// What the user asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct OptionsMeta {
+    /// `continuous` or `flight`.
+    pub mode: String,
+    /// Ring buffer per CPU in KiB, as the kernel reports it.
+    pub buffer_size_kb: u64,
+    /// Limit of the recording in bytes; 0 is none.
+    pub max_size: u64,
+    /// Limit of the recording's age in seconds; 0 is none.
+    pub max_age_s: u64,
+    /// `--syscalls` as it was given; empty is all.
+    pub syscalls: String,
+    /// Only calls that failed were recorded.
+    pub errors_only: bool,
+}
+
+/// [`PageLayout`] as it stands in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PageMeta {
+    /// Bytes.
+    pub commit_offset: u32,
+    /// Bytes.
+    pub commit_size: u32,
+    /// Bytes.
+    pub data_offset: u32,
+    /// Bytes.
+    pub data_size: u32,
+}
+
+/// What `--max-size` and `--max-age` removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Trimmed {
+    /// Events in the removed segments, counted before they went.
+    pub events: u64,
+    /// Segments removed.
+    pub segments: u64,
+    /// Bytes removed.
+    pub bytes: u64,
+}
+
+/// A task that was there when the recording began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct InitialTask {
+    /// Global thread id.
+    pub tid: Pid,
+    /// Thread group (process) id.
+    pub tgid: Pid,
+    /// Name.
+    pub comm: String,
+    /// ABI by the ELF class of its program; empty where it could not be read.
+    pub abi: String,
+}
+
+/// How far the recording came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndState {
+    /// The recorder had not ended it when this was written: it runs, or was killed.
+    Running,
+    /// Ended as it should: drained, statistics read.
+    Complete,
+    /// Ended early by a fault that [`Meta::end_reason`] names.
+    Cut,
+}
+
+/// The whole of `meta.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Meta {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Program and version that wrote it.
+    pub tool: String,
+    /// The recording's label: container id, command name or `--name`.
+    pub name: String,
+    /// How it was started: `hook`, `run` or `attach`.
+    pub origin: String,
+    /// The container; empty id for `run` and `attach pid:`.
+    pub container: ContainerMeta,
+    /// The traced command line (`run`), else empty.
+    pub command: Vec<String>,
+    /// The container's first process: global pid.
+    pub init_pid: Pid,
+    /// Whether what comes before the first process's execve is the runtime's own set-up.
+    pub starts_in_runtime: bool,
+    /// The machine.
+    pub host: HostMeta,
+    /// Layout of the sub-buffers.
+    pub page: PageMeta,
+    /// Trace clock, e.g. `local`.
+    pub clock: String,
+    /// Wall clock against trace clock: first at the start, last at the newest write of this file.
+    pub anchors: Vec<Anchor>,
+    /// Options of the recording.
+    pub options: OptionsMeta,
+    /// Tasks at the start.
+    pub tasks: Vec<InitialTask>,
+    /// `running`, `complete` or `cut`.
+    pub state: String,
+    /// Why the recording ended, as a sentence part; empty while it runs.
+    pub end_reason: String,
+    /// Per CPU, after the last read; empty while it runs.
+    pub stats: Vec<CpuStats>,
+    /// What the limits removed.
+    pub trimmed: Trimmed,
+    /// Faults met on the way that did not end the recording.
+    pub problems: Vec<String>,
+}
+
+impl Meta {
+    /// The state as a value; what is unknown counts as running, so that it is checked.
+    pub fn end_state(&self) -> EndState {
+        match self.state.as_str() {
+            "complete" => EndState::Complete,
+            "cut" => EndState::Cut,
+            _ => EndState::Running,
+        }
+    }
+
+    /// Sets the state.
+    pub fn set_state(&mut self, state: EndState) {
+        self.state = match state {
+            EndState::Running => "running",
+            EndState::Complete => "complete",
+            EndState::Cut => "cut",
+        }
+        .to_owned();
+    }
+
+    /// The traced kernel's architecture.
+    pub fn arch(&self) -> Option<Arch> {
+        Arch::from_machine(&self.host.machine)
+    }
+
+    /// The ABI of programs of the kernel's own word size.
+    pub fn native_abi(&self) -> Option<Abi> {
+        self.arch().map(Arch::native_abi)
+    }
+
+    /// The layout of the sub-buffers.
+    pub fn layout(&self) -> Result<PageLayout> {
+        let page = self.page;
+        PageLayout::new(page.commit_offset, page.commit_size, page.data_offset, page.data_size)
+            .map_err(|why| Error::malformed(format!("meta.json describes sub-buffers no kernel has: {why:?}"), None))
+    }
+
+    /// Wall-clock nanoseconds since 1970 for a time of the trace clock: by the line through the first and the last
+    /// anchor where they lie a second apart or more (the clocks drift against each other by up to some 100 ppm), else by
+    /// the first alone.
+    pub fn realtime(&self, ts: Timestamp) -> u64 {
+        let Some(first) = self.anchors.first() else { return ts };
+        let since = i128::from(ts) - i128::from(first.trace_ns);
+        let elapsed = match self.anchors.last() {
+            Some(last) if last.trace_ns.saturating_sub(first.trace_ns) >= 1_000_000_000 => {
+                let trace = i128::from(last.trace_ns - first.trace_ns);
+                let real = i128::from(last.realtime_ns) - i128::from(first.realtime_ns);
+                // A wall clock that was set meanwhile is a step, not a drift: 1 in 1000 is more than any crystal is off.
+                if (real - trace).abs() * 1000 <= trace {
+                    since * real / trace
+                } else {
+                    since
+                }
+            }
+            _ => since,
+        };
+        u64::try_from(i128::from(first.realtime_ns) + elapsed).unwrap_or(0)
+    }
+
+    /// Events the kernel says it wrote or tried to write; `None` while the recording runs.
+    pub fn written(&self) -> Option<u64> {
+        if self.stats.is_empty() {
+            return None;
+        }
+        Some(self.stats.iter().map(CpuStats::written).sum())
+    }
+
+    /// Events the kernel says it lost; 0 while the recording runs.
+    pub fn lost(&self) -> u64 {
+        self.stats.iter().map(CpuStats::lost).sum()
+    }
+
+    /// The file's text, readable and with a newline at its end.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Json::new();
+        json.begin_object().field_u64("format_version", u64::from(self.format_version));
+        json.field_str("tool", &self.tool).field_str("name", &self.name).field_str("origin", &self.origin);
+        let container = &self.container;
+        json.key("container").begin_object().field_str("id", &container.id).field_str("bundle", &container.bundle);
+        json.field_str("pod", &container.pod).field_str("namespace", &container.namespace);
+        json.field_str("name", &container.name).field_str("image", &container.image).end_object();
+        json.key("command").begin_array();
+        for word in &self.command {
+            json.string(word);
+        }
+        json.end_array().field_i64("init_pid", i64::from(self.init_pid));
+        json.field_bool("starts_in_runtime", self.starts_in_runtime);
+        let host = &self.host;
+        json.key("host").begin_object().field_str("node", &host.node).field_str("release", &host.release);
+        json.field_str("version", &host.version).field_str("machine", &host.machine);
+        json.field_str("boot_id", &host.boot_id).field_u64("cpus", u64::from(host.cpus)).end_object();
+        let page = &self.page;
+        json.key("page").begin_object().field_u64("commit_offset", u64::from(page.commit_offset));
+        json.field_u64("commit_size", u64::from(page.commit_size));
+        json.field_u64("data_offset", u64::from(page.data_offset)).field_u64("data_size", u64::from(page.data_size));
+        json.end_object().field_str("clock", &self.clock).key("anchors").begin_array();
+        for anchor in &self.anchors {
+            json.begin_object().field_u64("trace_ns", anchor.trace_ns);
+            json.field_u64("realtime_ns", anchor.realtime_ns).end_object();
+        }
+        let options = &self.options;
+        json.end_array().key("options").begin_object().field_str("mode", &options.mode);
+        json.field_u64("buffer_size_kb", options.buffer_size_kb).field_u64("max_size", options.max_size);
+        json.field_u64("max_age_s", options.max_age_s).field_str("syscalls", &options.syscalls);
+        json.field_bool("errors_only", options.errors_only).end_object().key("tasks").begin_array();
+        for task in &self.tasks {
+            json.begin_object().field_i64("tid", i64::from(task.tid)).field_i64("tgid", i64::from(task.tgid));
+            json.field_str("comm", &task.comm).field_str("abi", &task.abi).end_object();
+        }
+        json.end_array().field_str("state", &self.state).field_str("end_reason", &self.end_reason);
+        json.key("stats").begin_array();
+        for cpu in &self.stats {
+            json.begin_object().field_u64("cpu", u64::from(cpu.cpu)).field_u64("entries", cpu.entries);
+            json.field_u64("overrun", cpu.overrun).field_u64("commit_overrun", cpu.commit_overrun);
+            json.field_u64("dropped", cpu.dropped).field_u64("read", cpu.read).end_object();
+        }
+        let trimmed = &self.trimmed;
+        json.end_array().key("trimmed").begin_object().field_u64("events", trimmed.events);
+        json.field_u64("segments", trimmed.segments).field_u64("bytes", trimmed.bytes).end_object();
+        json.key("problems").begin_array();
+        for problem in &self.problems {
+            json.string(problem);
+        }
+        json.end_array().end_object().newline();
+        json.into_bytes()
+    }
+
+    /// Reads the file's text back. Spaces and NULs behind it (a reserved block) are passed over.
+    pub fn from_json(text: &[u8]) -> Result<Meta> {
+        let end = text.iter().rposition(|byte| !matches!(byte, b' ' | b'\n' | 0)).map_or(0, |at| at + 1);
+        let text = text.get(..end).unwrap_or_default();
+        let mut buffer = vec![0u8; text.len()];
+        let (meta, _): (Meta, usize) = serde_json_core::from_slice_escaped(text, &mut buffer)
+            .map_err(|why| Error::malformed(format!("meta.json is no JSON object of ours: {why}"), None))?;
+        if meta.format_version == 0 {
+            return Err(Error::malformed("meta.json has no format_version", None));
+        }
+        if meta.format_version > FORMAT_VERSION {
+            return Err(Error::unsupported(format!("a reader for recording format {}", meta.format_version))
+                .hint("use the ftrace-analyzer that made the recording, or a newer one"));
+        }
+        Ok(meta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Meta {
+        Meta {
+            format_version: FORMAT_VERSION,
+            tool: "ftrace-analyzer 0.1.0".into(),
+            name: "demo \"x\"\n".into(),
+            origin: "hook".into(),
+            container: ContainerMeta { id: "demo".into(), bundle: "/b".into(), ..ContainerMeta::default() },
+            command: vec!["ls".into(), "a\\b".into()],
+            init_pid: 42,
+            starts_in_runtime: true,
+            host: HostMeta { machine: "x86_64".into(), cpus: 2, ..HostMeta::default() },
+            page: PageMeta { commit_offset: 8, commit_size: 8, data_offset: 16, data_size: 4080 },
+            anchors: vec![Anchor { trace_ns: 5, realtime_ns: 1_000 }],
+            tasks: vec![InitialTask { tid: 42, tgid: 42, comm: "runc:[2:INIT]".into(), abi: "x86_64".into() }],
+            state: "complete".into(),
+            stats: vec![CpuStats { cpu: 1, read: 10, overrun: 2, ..CpuStats::default() }],
+            trimmed: Trimmed { events: 7, segments: 1, bytes: 4096 },
+            problems: vec!["a problem".into()],
+            ..Meta::default()
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let meta = full();
+        let mut text = meta.to_json();
+        assert_eq!(Meta::from_json(&text).unwrap(), meta);
+        text.extend_from_slice(&[b' '; 100]);
+        text.push(0);
+        assert_eq!(Meta::from_json(&text).unwrap(), meta);
+        assert_eq!((meta.written(), meta.lost()), (Some(12), 2));
+    }
+
+    #[test]
+    fn missing_members_take_defaults_and_unknown_ones_are_passed_over() {
+        let meta = Meta::from_json(b"{\"format_version\":1,\"new\":{\"a\":[1,{\"b\":null}]}}").unwrap();
+        assert_eq!(meta.end_state(), EndState::Running);
+        assert!(meta.layout().is_err());
+    }
+
+    #[test]
+    fn newer_formats_and_garbage_are_refused() {
+        assert_eq!(Meta::from_json(b"{\"format_version\":2}").unwrap_err().exit_code(), 3);
+        assert!(Meta::from_json(b"{}").is_err());
+        assert!(Meta::from_json(b"").is_err());
+        assert!(Meta::from_json(b"[]").is_err());
+    }
+
+    #[test]
+    fn wall_clock_follows_drift_but_not_a_step() {
+        let mut meta = full();
+        meta.anchors = vec![
+            Anchor { trace_ns: 0, realtime_ns: 1_000 },
+            Anchor { trace_ns: 10_000_000_000, realtime_ns: 10_000_101_000 },
+        ];
+        assert_eq!(meta.realtime(5_000_000_000), 5_000_051_000);
+        meta.anchors[1].realtime_ns += 3_600_000_000_000;
+        assert_eq!(meta.realtime(5_000_000_000), 5_000_001_000);
+    }
+}

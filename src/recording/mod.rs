@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Our on-disk form: a directory with the raw sub-buffers per CPU and all that is needed to decode them elsewhere.
+//!
+//! ```text
+//! ID-START/
+//!   meta.json             who, when, on what kernel, with which options, and how it ended
+//!   formats               events/header_page and the format of each event, as the kernel printed them
+//!   cpu0.000000.pages …   whole sub-buffers as the kernel handed them out, in order
+//! ```
+//!
+//! Nothing is decoded before it is stored: a better decoder can read an old recording again. The format in words, with
+//! what holds after a crash at each moment: docs/recording-format.md.
+
+mod formats;
+mod meta;
+mod reader;
+mod stream;
+mod writer;
+
+pub use formats::{Formats, HEADER_PAGE};
+pub use meta::{
+    Anchor, ContainerMeta, CpuStats, EndState, HostMeta, InitialTask, Meta, OptionsMeta, PageMeta, Trimmed,
+    FORMAT_VERSION, META_MAX,
+};
+pub use reader::{list_recordings, Conservation, Recording, Segment};
+pub use stream::{Counts, Item, Stream, Tail};
+pub use writer::{segment_name, MetaFile, SegmentWriter, Store};

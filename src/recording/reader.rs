@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Opening a recording, whole or cut short, and finding those that a directory holds.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::formats::Formats;
+use super::meta::{Meta, META_MAX};
+use super::stream::{Counts, Stream, Tail};
+use super::writer::parse_segment_name;
+use crate::error::{Error, Result};
+use crate::ids::{CpuId, Timestamp};
+
+/// One file of sub-buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Segment {
+    /// The CPU.
+    pub cpu: CpuId,
+    /// Its number on that CPU, from 0; lower ones may have been removed by the limits.
+    pub index: u32,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// A recording opened for reading.
+#[derive(Debug)]
+pub struct Recording {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Its description.
+    pub meta: Meta,
+    formats: Formats,
+    segments: Vec<Segment>,
+}
+
+/// Whether what was decoded and what was lost add up to what the kernel says it wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conservation {
+    /// Events decoded from the recording.
+    pub decoded: u64,
+    /// Events in segments that the limits removed.
+    pub trimmed: u64,
+    /// Events the kernel lost, by its statistics; while the recording runs, by the marks in its sub-buffers.
+    pub lost: u64,
+    /// Events handed to the recorder that did not reach the disk (full disk, killed recorder, damage).
+    pub not_stored: u64,
+    /// Events the kernel says were written; `None` where the statistics were not read (running or killed).
+    pub written: Option<u64>,
+}
+
+impl Conservation {
+    /// Whether decoded + trimmed + lost = written, exactly. `None` where the kernel's figure is not known.
+    pub fn balanced(&self) -> Option<bool> {
+        let sum = self.decoded.checked_add(self.trimmed)?.checked_add(self.lost)?;
+        self.written.map(|written| sum == written)
+    }
+}
+
+fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
+    let file = fs::File::open(path).map_err(|why| Error::io("open", path, why))?;
+    let mut bytes = Vec::new();
+    file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(|why| Error::io("read", path, why))?;
+    if bytes.len() > max {
+        return Err(Error::limit(format!("{} is larger than expected", path.display()), max as u64));
+    }
+    Ok(bytes)
+}
+
+impl Recording {
+    /// Opens the recording in `dir`.
+    pub fn open(dir: &Path) -> Result<Recording> {
+        let meta = Recording::read_meta(dir)?;
+        let formats = Formats::from_bytes(&read_bounded(&dir.join("formats"), 1 << 20)?)?;
+        let mut segments = Vec::new();
+        let entries = fs::read_dir(dir).map_err(|why| Error::io("list", dir, why))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some((cpu, index)) = name.to_str().and_then(parse_segment_name) else { continue };
+            let bytes = entry.metadata().map(|file| file.len()).unwrap_or(0);
+            segments.push(Segment { cpu, index, bytes });
+        }
+        segments.sort_unstable();
+        Ok(Recording { dir: dir.to_owned(), meta, formats, segments })
+    }
+
+    /// Reads only `meta.json` of the recording in `dir`.
+    pub fn read_meta(dir: &Path) -> Result<Meta> {
+        let path = dir.join("meta.json");
+        Meta::from_json(&read_bounded(&path, META_MAX)?).map_err(|mut why| {
+            if let crate::error::Kind::Malformed { what, .. } = &mut why.kind {
+                *what = format!("{}: {what}", path.display());
+            }
+            why
+        })
+    }
+
+    /// The kernel's descriptions of its events.
+    pub fn formats(&self) -> &Formats {
+        &self.formats
+    }
+
+    /// The files of sub-buffers, by CPU and number.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Size on disk of the sub-buffers, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// The events in time order. [`Tail::Wait`] for a recording whose recorder still writes.
+    pub fn stream(&self, tail: Tail) -> Result<Stream> {
+        let layout = self.meta.layout()?;
+        let schema = self.formats.schema()?;
+        let mut by_cpu: Vec<(CpuId, Vec<u32>)> = Vec::new();
+        if tail == Tail::Wait {
+            // A CPU that was idle so far has no file yet.
+            by_cpu.extend((0..self.meta.host.cpus).map(|cpu| (cpu, Vec::new())));
+        }
+        for segment in &self.segments {
+            match by_cpu.iter_mut().find(|(cpu, _)| *cpu == segment.cpu) {
+                Some((_, indices)) => indices.push(segment.index),
+                None => by_cpu.push((segment.cpu, vec![segment.index])),
+            }
+        }
+        Ok(Stream::new(self.dir.clone(), schema, layout, tail, by_cpu))
+    }
+
+    /// Checks the decoder's counts (of a stream that was read to its end) against the kernel's statistics.
+    pub fn conservation(&self, counts: &Counts) -> Conservation {
+        let written = self.meta.written();
+        let lost = if written.is_some() { self.meta.lost() } else { counts.lost };
+        let trimmed = self.meta.trimmed.events;
+        let not_stored = written
+            .map_or(0, |written| written.saturating_sub(counts.records.saturating_add(trimmed).saturating_add(lost)));
+        Conservation { decoded: counts.records, trimmed, lost, not_stored, written }
+    }
+
+    /// Wall-clock nanoseconds since 1970 of the recording's start.
+    pub fn started(&self) -> u64 {
+        self.meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns)
+    }
+
+    /// Trace-clock time of the recording's start.
+    pub fn start_ts(&self) -> Timestamp {
+        self.meta.anchors.first().map_or(0, |anchor| anchor.trace_ns)
+    }
+}
+
+/// The recordings below `dir`, oldest first; what cannot be read comes with its error. A directory that is not there
+/// holds none.
+pub fn list_recordings(dir: &Path) -> Result<Vec<(PathBuf, Result<Meta>)>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(why) => return Err(Error::io("list", dir, why)),
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.join("meta.json").exists() {
+            let meta = Recording::read_meta(&path);
+            found.push((path, meta));
+        }
+    }
+    let start = |meta: &Result<Meta>| {
+        meta.as_ref().ok().and_then(|meta| meta.anchors.first().map(|anchor| anchor.realtime_ns)).unwrap_or(0)
+    };
+    found.sort_by(|(a, a_meta), (b, b_meta)| start(a_meta).cmp(&start(b_meta)).then_with(|| a.cmp(b)));
+    Ok(found)
+}

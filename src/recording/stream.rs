@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The events of a recording in time order over all CPUs.
+//!
+//! Each CPU's file is in time order by itself; the heads are merged, the lower CPU first on equal times as the kernel's
+//! own `trace` file does. A gap stands where it began, damage where it was met: neither ends the stream. Memory is one
+//! buffer a CPU, whatever the recording's size.
+
+use core::ops::{ControlFlow, Range};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use super::writer::segment_name;
+use crate::error::{Error, Result};
+use crate::format::{Event, Schema};
+use crate::ids::{CpuId, Pid, Timestamp};
+use crate::ringbuf::{Cursor, Missed, Page, PageError, PageLayout};
+
+/// Bytes read at a time for one CPU; rounded up to whole sub-buffers.
+const CHUNK: usize = 128 << 10;
+
+/// What to do with a sub-buffer at the end of a file that is not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// Decode what is there: nobody writes any more.
+    Use,
+    /// Wait for the rest: the recorder is writing.
+    Wait,
+}
+
+/// One thing that happened, in its place in time.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// An event.
+    Event {
+        /// Trace clock, nanoseconds.
+        ts: Timestamp,
+        /// Where it was written.
+        cpu: CpuId,
+        /// The task that was running: global thread id.
+        pid: Pid,
+        /// What it says.
+        event: Event<'a>,
+    },
+    /// The kernel lost events on this CPU.
+    Lost {
+        /// The CPU.
+        cpu: CpuId,
+        /// Time of the last event before the gap.
+        from: Timestamp,
+        /// Time of the first event behind it.
+        to: Timestamp,
+        /// How many, where the kernel stored the number.
+        count: Option<u64>,
+    },
+    /// Bytes of the recording that cannot be decoded; the rest of that sub-buffer is lost.
+    Damaged {
+        /// The CPU.
+        cpu: CpuId,
+        /// Time of the last event before it.
+        ts: Timestamp,
+        /// The file.
+        file: PathBuf,
+        /// Offset in the file, in bytes.
+        offset: u64,
+        /// What is wrong.
+        error: PageError,
+    },
+}
+
+/// What a stream has passed on so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records decoded, of any event.
+    pub records: u64,
+    /// Sub-buffers read.
+    pub pages: u64,
+    /// Events that sub-buffers say were lost before them, where they give the number.
+    pub lost: u64,
+    /// Gaps of unknown size.
+    pub unknown_gaps: u64,
+    /// Sub-buffers with damage.
+    pub damaged: u64,
+}
+
+enum Head {
+    /// Nothing read yet, or the end: try again.
+    None,
+    Record {
+        ts: Timestamp,
+        data: Range<usize>,
+    },
+    Lost {
+        from: Timestamp,
+        to: Timestamp,
+        count: Option<u64>,
+    },
+    Damaged {
+        ts: Timestamp,
+        offset: u64,
+        error: PageError,
+    },
+}
+
+struct CpuStream {
+    cpu: CpuId,
+    dir: PathBuf,
+    layout: PageLayout,
+    tail: Tail,
+    /// Indices of the segments still to be opened, the next one last.
+    segments: Vec<u32>,
+    /// The segment that is open.
+    index: Option<u32>,
+    file: Option<File>,
+    /// Offset in the file of the first byte in `buf`.
+    buf_offset: u64,
+    buf: Vec<u8>,
+    /// Bytes of `buf` that hold file contents.
+    have: usize,
+    /// Where the next page starts in `buf`.
+    next_page: usize,
+    /// The current page's data in `buf`.
+    data: Range<usize>,
+    cursor: Cursor,
+    last_ts: Timestamp,
+    head: Head,
+    counts: Counts,
+}
+
+/// The merged events of a recording; see the module's description.
+pub struct Stream {
+    schema: Schema,
+    cpus: Vec<CpuStream>,
+}
+
+impl CpuStream {
+    fn new(dir: PathBuf, cpu: CpuId, layout: PageLayout, tail: Tail, mut segments: Vec<u32>) -> CpuStream {
+        segments.sort_unstable_by(|a, b| b.cmp(a));
+        let subbuf = layout.subbuf_size();
+        CpuStream {
+            cpu,
+            dir,
+            layout,
+            tail,
+            segments,
+            index: None,
+            file: None,
+            buf_offset: 0,
+            buf: vec![0; CHUNK.div_ceil(subbuf) * subbuf],
+            have: 0,
+            next_page: 0,
+            data: 0..0,
+            cursor: Cursor::default(),
+            last_ts: 0,
+            head: Head::None,
+            counts: Counts::default(),
+        }
+    }
+
+    fn head_ts(&self) -> Option<Timestamp> {
+        match &self.head {
+            Head::None => None,
+            Head::Record { ts, .. } | Head::Damaged { ts, .. } => Some(*ts),
+            Head::Lost { from, .. } => Some(*from),
+        }
+    }
+
+    /// Moves the head on; [`Head::None`] where nothing more is there (yet).
+    #[inline]
+    fn advance(&mut self) -> Result<()> {
+        let data = self.buf.get(self.data.clone()).unwrap_or_default();
+        match self.cursor.next(data) {
+            Some(Ok(record)) => {
+                let end = self.data.start + self.cursor.at;
+                self.head = Head::Record { ts: record.ts, data: end - record.data.len()..end };
+                self.last_ts = record.ts;
+                self.counts.records += 1;
+                Ok(())
+            }
+            Some(Err(error)) => {
+                self.set_damaged(self.data.start, error);
+                Ok(())
+            }
+            None => self.advance_page(),
+        }
+    }
+
+    fn set_damaged(&mut self, at: usize, error: PageError) {
+        self.counts.damaged += 1;
+        let offset = self.buf_offset + at as u64;
+        self.head = Head::Damaged { ts: self.last_ts, offset, error };
+    }
+
+    /// Goes to the next page that has something to tell.
+    #[cold]
+    fn advance_page(&mut self) -> Result<()> {
+        let subbuf = self.layout.subbuf_size();
+        loop {
+            self.data = 0..0;
+            self.cursor = Cursor::default();
+            if self.next_page >= self.have && !self.fill()? {
+                self.head = Head::None;
+                return Ok(());
+            }
+            let at = self.next_page;
+            let end = (at + subbuf).min(self.have);
+            self.next_page = end;
+            self.counts.pages += 1;
+            let bytes = self.buf.get(at..end).unwrap_or_default();
+            let page = match Page::parse_prefix(bytes, &self.layout) {
+                Ok((page, _)) => page,
+                Err(error) => {
+                    self.set_damaged(at, error);
+                    return Ok(());
+                }
+            };
+            let start = at + usize::from(self.layout.data_offset);
+            self.data = start..start + page.len();
+            self.cursor = page.start();
+            let from = if self.last_ts == 0 { page.timestamp() } else { self.last_ts };
+            let count = match page.missed() {
+                Missed::None => {
+                    // The caller's loop would come straight back here for an empty page.
+                    match self.first_record() {
+                        Some(()) => return Ok(()),
+                        None => continue,
+                    }
+                }
+                Missed::Count(count) => {
+                    self.counts.lost += count;
+                    Some(count)
+                }
+                Missed::Unknown => {
+                    self.counts.unknown_gaps += 1;
+                    None
+                }
+            };
+            self.head = Head::Lost { from, to: page.timestamp().max(from), count };
+            return Ok(());
+        }
+    }
+
+    /// Sets the head to the page's first record or to its damage; `None` for a page without records.
+    fn first_record(&mut self) -> Option<()> {
+        let data = self.buf.get(self.data.clone()).unwrap_or_default();
+        match self.cursor.next(data)? {
+            Ok(record) => {
+                let end = self.data.start + self.cursor.at;
+                self.head = Head::Record { ts: record.ts, data: end - record.data.len()..end };
+                self.last_ts = record.ts;
+                self.counts.records += 1;
+            }
+            Err(error) => self.set_damaged(self.data.start, error),
+        }
+        Some(())
+    }
+
+    /// Reads the next chunk; false where there is none (yet).
+    fn fill(&mut self) -> Result<bool> {
+        let subbuf = self.layout.subbuf_size();
+        // The recorder may have written on between our reading the end and its opening the next segment.
+        let mut read_again = self.tail == Tail::Wait;
+        loop {
+            let Some(file) = &self.file else {
+                if !self.open_next()? {
+                    return Ok(false);
+                }
+                continue;
+            };
+            let offset = self.buf_offset + self.have as u64;
+            let mut have = 0;
+            while let Some(room) = self.buf.get_mut(have..).filter(|room| !room.is_empty()) {
+                match file.read_at(room, offset + have as u64) {
+                    Ok(0) => break,
+                    Ok(count) => have += count,
+                    Err(why) if why.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(why) => {
+                        let name = self.index.map(|index| segment_name(self.cpu, index)).unwrap_or_default();
+                        return Err(Error::io("read", &self.dir.join(name), why));
+                    }
+                }
+            }
+            if self.tail == Tail::Wait {
+                have -= have % subbuf;
+            }
+            if have > 0 {
+                self.buf_offset = offset;
+                self.have = have;
+                self.next_page = 0;
+                return Ok(true);
+            }
+            if read_again && self.next_exists() {
+                read_again = false;
+                continue;
+            }
+            if !self.open_next()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether a segment behind the open one is there; segments come one after the other, so only one can be new.
+    fn next_exists(&mut self) -> bool {
+        if self.segments.is_empty() {
+            let next = self.index.map_or(0, |index| index + 1);
+            if self.dir.join(segment_name(self.cpu, next)).exists() {
+                self.segments.push(next);
+            }
+        }
+        !self.segments.is_empty()
+    }
+
+    /// Opens the next segment; false where there is none (yet).
+    fn open_next(&mut self) -> Result<bool> {
+        if self.tail == Tail::Wait {
+            self.next_exists();
+        }
+        while let Some(next) = self.segments.pop() {
+            let path = self.dir.join(segment_name(self.cpu, next));
+            match File::open(&path) {
+                Ok(file) => {
+                    self.file = Some(file);
+                    self.index = Some(next);
+                    self.buf_offset = 0;
+                    self.have = 0;
+                    self.next_page = 0;
+                    return Ok(true);
+                }
+                // Trimmed by the recorder's size limit between listing and opening.
+                Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}
+                Err(why) => return Err(Error::io("open", &path, why)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Stream {
+    /// A stream over the segments of each CPU; `Recording::stream` makes it.
+    pub(super) fn new(
+        dir: PathBuf,
+        schema: Schema,
+        layout: PageLayout,
+        tail: Tail,
+        segments: Vec<(CpuId, Vec<u32>)>,
+    ) -> Stream {
+        let cpus = segments
+            .into_iter()
+            .map(|(cpu, segments)| CpuStream::new(dir.clone(), cpu, layout, tail, segments))
+            .collect();
+        Stream { schema, cpus }
+    }
+
+    /// Calls `f` for everything up to and including the time `until`, in time order, until it breaks. May be called again
+    /// with a later time; a stream that waits for its recorder ([`Tail::Wait`]) then sees what came in meanwhile.
+    pub fn run(&mut self, until: Timestamp, mut f: impl FnMut(Item<'_>) -> ControlFlow<()>) -> Result<ControlFlow<()>> {
+        for cpu in &mut self.cpus {
+            if matches!(cpu.head, Head::None) {
+                cpu.advance()?;
+            }
+        }
+        loop {
+            let mut best: Option<(usize, Timestamp)> = None;
+            // The head that comes after the best one: up to there the best CPU can go on alone.
+            let mut second: Option<(usize, Timestamp)> = None;
+            for (index, cpu) in self.cpus.iter().enumerate() {
+                let Some(ts) = cpu.head_ts() else { continue };
+                match best {
+                    Some((_, best_ts)) if ts >= best_ts => {
+                        if !second.is_some_and(|(_, second_ts)| ts >= second_ts) {
+                            second = Some((index, ts));
+                        }
+                    }
+                    _ => {
+                        second = best;
+                        best = Some((index, ts));
+                    }
+                }
+            }
+            let Some((index, _)) = best else { return Ok(ControlFlow::Continue(())) };
+            let Some(cpu) = self.cpus.get_mut(index) else { return Ok(ControlFlow::Continue(())) };
+            let limit = match second {
+                Some((other, ts)) if other < index => ts.saturating_sub(1).min(until),
+                Some((_, ts)) => ts.min(until),
+                None => until,
+            };
+            let mut moved = false;
+            while cpu.head_ts().is_some_and(|ts| ts <= limit || (!moved && ts <= until)) {
+                moved = true;
+                if cpu.emit(&self.schema, &mut f).is_break() {
+                    cpu.advance()?;
+                    return Ok(ControlFlow::Break(()));
+                }
+                cpu.advance()?;
+            }
+            if !moved {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+    }
+
+    /// What has been passed on so far, over all CPUs. A CPU's next event is counted already.
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for cpu in &self.cpus {
+            let counts = &cpu.counts;
+            sum.records += counts.records;
+            sum.pages += counts.pages;
+            sum.lost += counts.lost;
+            sum.unknown_gaps += counts.unknown_gaps;
+            sum.damaged += counts.damaged;
+        }
+        sum
+    }
+}
+
+impl CpuStream {
+    #[inline]
+    fn emit(&self, schema: &Schema, f: &mut impl FnMut(Item<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        let cpu = self.cpu;
+        match &self.head {
+            Head::None => ControlFlow::Continue(()),
+            Head::Record { ts, data } => {
+                let data = self.buf.get(data.clone()).unwrap_or_default();
+                // A record shorter than its common fields is not one of the kernel's; it counts, and says nothing.
+                let Some(common) = Schema::common(data) else { return ControlFlow::Continue(()) };
+                f(Item::Event { ts: *ts, cpu, pid: common.pid, event: schema.decode(common.id, data) })
+            }
+            Head::Lost { from, to, count } => f(Item::Lost { cpu, from: *from, to: *to, count: *count }),
+            Head::Damaged { ts, offset, error } => {
+                let file = self.dir.join(self.index.map(|index| segment_name(cpu, index)).unwrap_or_default());
+                f(Item::Damaged { cpu, ts: *ts, file, offset: *offset, error: *error })
+            }
+        }
+    }
+}

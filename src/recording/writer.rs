@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Writing a recording so that it reads back whatever the moment the recorder or the power dies.
+//!
+//! Sub-buffers are appended whole to segment files; a part-filled one takes its full place with a hole behind the data,
+//! so that every sub-buffer starts at a multiple of its size. `meta.json` is replaced by renaming a file whose blocks
+//! were reserved at the start: the end of a recording can be written on a full disk. Everything is created below a
+//! directory descriptor, with O_EXCL and O_NOFOLLOW, for the recorder alone (0700/0600).
+
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+
+use super::formats::Formats;
+use super::meta::{Meta, Trimmed};
+use crate::error::{Error, Kind, Result};
+use crate::ids::CpuId;
+use crate::ringbuf::{Page, PageLayout};
+
+/// Bytes reserved on disk for the closing `meta.json`; grown where the text is larger.
+const META_RESERVE: usize = 16 << 10;
+
+/// Smallest size of a segment in bytes; below, the directory would fill with files.
+const SEGMENT_MIN: u64 = 256 << 10;
+/// Largest size of a segment in bytes: what `--max-size` drops at a time.
+const SEGMENT_MAX: u64 = 16 << 20;
+/// Parts that `--max-size` and `--max-age` are divided into; what is kept is at least limit × (1 - 1/PARTS).
+const PARTS: u64 = 16;
+
+/// Name of a CPU's segment file.
+pub fn segment_name(cpu: CpuId, index: u32) -> String {
+    format!("cpu{cpu}.{index:06}.pages")
+}
+
+/// The inverse of [`segment_name`].
+pub fn parse_segment_name(name: &str) -> Option<(CpuId, u32)> {
+    let (cpu, index) = name.strip_prefix("cpu")?.strip_suffix(".pages")?.split_once('.')?;
+    if index.len() < 6 || !index.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some((cpu.parse().ok()?, index.parse().ok()?))
+}
+
+fn create_new(path: &Path) -> Result<File> {
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
+        .open(path)
+        .map_err(|why| Error::io("create", path, why))
+}
+
+/// `meta.json` with its reserve.
+#[derive(Debug)]
+pub struct MetaFile {
+    dir: PathBuf,
+    reserve: Option<File>,
+}
+
+impl MetaFile {
+    fn reserve_path(&self) -> PathBuf {
+        self.dir.join("meta.next")
+    }
+
+    /// Writes the file for the first time and reserves the blocks of its successor.
+    pub fn create(dir: &Path, meta: &Meta) -> Result<MetaFile> {
+        let path = dir.join("meta.json");
+        let mut file = create_new(&path)?;
+        file.write_all(&meta.to_json()).map_err(|why| Error::io("write", &path, why))?;
+        let mut meta_file = MetaFile { dir: dir.to_owned(), reserve: None };
+        meta_file.reserve()?;
+        Ok(meta_file)
+    }
+
+    /// Takes over the file of a recorder that died.
+    pub fn reopen(dir: &Path) -> MetaFile {
+        MetaFile { dir: dir.to_owned(), reserve: None }
+    }
+
+    fn reserve(&mut self) -> Result<()> {
+        let path = self.reserve_path();
+        let _ = fs::remove_file(&path);
+        let mut file = create_new(&path)?;
+        file.write_all(&[b' '; META_RESERVE]).map_err(|why| Error::io("write", &path, why))?;
+        self.reserve = Some(file);
+        Ok(())
+    }
+
+    /// Replaces the file; `last` leaves no reserve behind. On a full disk the reserved blocks take the text.
+    pub fn write(&mut self, meta: &Meta, last: bool) -> Result<()> {
+        let mut text = meta.to_json();
+        if text.len() < META_RESERVE && !last {
+            text.resize(META_RESERVE, b' ');
+        }
+        let path = self.reserve_path();
+        if self.reserve.is_none() {
+            self.reserve()?;
+        }
+        let Some(file) = &mut self.reserve else { return Ok(()) };
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(&text))
+            .map_err(|why| Error::io("write", &path, why))?;
+        let _ = file.set_len(text.len() as u64);
+        let _ = file.sync_data();
+        fs::rename(&path, self.dir.join("meta.json")).map_err(|why| Error::io("rename", &path, why))?;
+        self.reserve = None;
+        if !last {
+            // A disk that is full by now costs the next update, not what has been written.
+            let _ = self.reserve();
+        }
+        Ok(())
+    }
+}
+
+/// One CPU's file that is being written.
+#[derive(Debug)]
+pub struct SegmentWriter {
+    cpu: CpuId,
+    index: u32,
+    file: Option<File>,
+    offset: u64,
+    opened: Instant,
+}
+
+/// A finished segment, oldest first in its queue.
+#[derive(Debug)]
+struct Closed {
+    cpu: CpuId,
+    index: u32,
+    bytes: u64,
+    at: Instant,
+}
+
+/// The directory of one recording, open for writing.
+#[derive(Debug)]
+pub struct Store {
+    /// The recording's directory.
+    pub dir: PathBuf,
+    layout: PageLayout,
+    max_size: u64,
+    max_age: Option<Duration>,
+    segment_size: u64,
+    cpus: Vec<SegmentWriter>,
+    closed: std::collections::VecDeque<Closed>,
+    bytes: u64,
+    /// What the limits removed so far.
+    pub trimmed: Trimmed,
+}
+
+/// Refuses a directory in which others could lay files or links in our way.
+fn check_base(base: &Path) -> Result<()> {
+    let status = fs::symlink_metadata(base).map_err(|why| Error::io("open", base, why))?;
+    if !status.is_dir() {
+        return Err(Error::malformed(format!("{} is not a directory", base.display()), None));
+    }
+    if status.mode() & 0o022 != 0 {
+        return Err(Error::malformed(format!("{} can be written by others", base.display()), None)
+            .hint("name a directory of your own, or chmod go-w it"));
+    }
+    Ok(())
+}
+
+/// Makes the directory that holds the recordings, with its parents.
+pub fn create_base(base: &Path) -> Result<()> {
+    if !base.is_absolute() {
+        return Err(Error::usage(format!("--dir {} is not an absolute path", base.display())));
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(base).map_err(|why| Error::io("create", base, why))?;
+    check_base(base)
+}
+
+impl Store {
+    /// Makes the directory `name` below `base` and what does not change in it.
+    pub fn create(
+        base: &Path,
+        name: &str,
+        formats: &Formats,
+        meta: &Meta,
+        cpus: &[CpuId],
+    ) -> Result<(Store, MetaFile)> {
+        create_base(base)?;
+        let dir = base.join(name);
+        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(|why| Error::io("create", &dir, why))?;
+        let made = Store::fill(&dir, formats, meta, cpus);
+        if made.is_err() {
+            // Undo, so that a start that failed leaves nothing.
+            let _ = fs::remove_dir_all(&dir);
+        }
+        made
+    }
+
+    fn fill(dir: &Path, formats: &Formats, meta: &Meta, cpus: &[CpuId]) -> Result<(Store, MetaFile)> {
+        let path = dir.join("formats");
+        create_new(&path)?.write_all(formats.as_bytes()).map_err(|why| Error::io("write", &path, why))?;
+        let meta_file = MetaFile::create(dir, meta)?;
+        let max_size = meta.options.max_size;
+        let segment_size = if max_size == 0 { SEGMENT_MAX } else { (max_size / PARTS).clamp(SEGMENT_MIN, SEGMENT_MAX) };
+        let store = Store {
+            dir: dir.to_owned(),
+            layout: meta.layout()?,
+            max_size,
+            max_age: (meta.options.max_age_s > 0).then(|| Duration::from_secs(meta.options.max_age_s)),
+            segment_size,
+            cpus: cpus
+                .iter()
+                .map(|cpu| SegmentWriter { cpu: *cpu, index: 0, file: None, offset: 0, opened: Instant::now() })
+                .collect(),
+            closed: std::collections::VecDeque::new(),
+            bytes: 0,
+            trimmed: Trimmed::default(),
+        };
+        Ok((store, meta_file))
+    }
+
+    /// Bytes stored and not removed.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The file to append to for the CPU at `slot` (its place in the list given to [`Store::create`]) and the offset to
+    /// write at; a full or old segment is closed and the next one opened.
+    pub fn target(&mut self, slot: usize) -> Result<(&File, u64)> {
+        let part_age = self.max_age.map(|age| age / PARTS as u32);
+        let Some(writer) = self.cpus.get_mut(slot) else {
+            return Err(Error::new(Kind::Bug(format!("no segment writer {slot}"))));
+        };
+        let full = writer.offset >= self.segment_size;
+        let old = part_age.is_some_and(|age| writer.offset > 0 && writer.opened.elapsed() >= age);
+        if writer.file.is_some() && (full || old) {
+            writer.file = None;
+            self.closed.push_back(Closed {
+                cpu: writer.cpu,
+                index: writer.index,
+                bytes: writer.offset,
+                at: Instant::now(),
+            });
+            writer.index += 1;
+            writer.offset = 0;
+        }
+        if writer.file.is_none() {
+            let path = self.dir.join(segment_name(writer.cpu, writer.index));
+            writer.file = Some(create_new(&path)?);
+            writer.opened = Instant::now();
+        }
+        match &writer.file {
+            Some(file) => Ok((file, writer.offset)),
+            None => Err(Error::new(Kind::Bug("segment not open".into()))),
+        }
+    }
+
+    /// Notes that `bytes` (whole sub-buffers) were written at the offset [`Store::target`] gave.
+    pub fn appended(&mut self, slot: usize, bytes: u64) {
+        if let Some(writer) = self.cpus.get_mut(slot) {
+            writer.offset += bytes;
+            self.bytes += bytes;
+        }
+    }
+
+    /// Cuts off what a failed write left behind the last whole sub-buffer.
+    pub fn cut_tail(&mut self, slot: usize) {
+        if let Some(SegmentWriter { file: Some(file), offset, .. }) = self.cpus.get(slot) {
+            let _ = file.set_len(*offset);
+        }
+    }
+
+    /// Appends one sub-buffer that read(2) gave. Only its used part is written; the rest of its place is a hole.
+    pub fn append_page(&mut self, slot: usize, bytes: &[u8]) -> Result<()> {
+        let subbuf = self.layout.subbuf_size();
+        let used = match Page::parse_prefix(bytes, &self.layout) {
+            // Behind the data stands the count of missed events.
+            Ok((page, _)) => (usize::from(self.layout.data_offset) + page.len() + 8).min(bytes.len()),
+            Err(_) => bytes.len(),
+        };
+        let used = bytes.get(..used).unwrap_or(bytes);
+        let (file, offset) = self.target(slot)?;
+        let end = offset + subbuf as u64;
+        let written = file.write_all_at(used, offset).and_then(|()| file.set_len(end));
+        if let Err(why) = written {
+            self.cut_tail(slot);
+            return Err(Error::io("write", &self.dir, why));
+        }
+        self.appended(slot, subbuf as u64);
+        Ok(())
+    }
+
+    /// Removes the oldest segments while the recording is over its limits; what goes is counted first.
+    pub fn trim(&mut self) -> Result<()> {
+        loop {
+            let too_large = self.max_size > 0 && self.bytes > self.max_size;
+            let too_old =
+                self.closed.front().is_some_and(|closed| self.max_age.is_some_and(|age| closed.at.elapsed() > age));
+            if !(too_large || too_old) {
+                return Ok(());
+            }
+            let Some(closed) = self.closed.pop_front() else { return Ok(()) };
+            let path = self.dir.join(segment_name(closed.cpu, closed.index));
+            self.trimmed.events += count_records(&path, &self.layout)?;
+            self.trimmed.segments += 1;
+            self.trimmed.bytes += closed.bytes;
+            self.bytes = self.bytes.saturating_sub(closed.bytes);
+            fs::remove_file(&path).map_err(|why| Error::io("remove", &path, why))?;
+        }
+    }
+
+    /// Makes what was written durable.
+    pub fn sync(&self) {
+        for writer in &self.cpus {
+            if let Some(file) = &writer.file {
+                let _ = nix::unistd::fdatasync(file.as_fd());
+            }
+        }
+    }
+}
+
+/// Records in a segment file.
+fn count_records(path: &Path, layout: &PageLayout) -> Result<u64> {
+    let file = File::open(path).map_err(|why| Error::io("open", path, why))?;
+    let mut page = vec![0u8; layout.subbuf_size()];
+    let mut offset = 0;
+    let mut records = 0;
+    loop {
+        let mut have = 0;
+        while let Some(room) = page.get_mut(have..).filter(|room| !room.is_empty()) {
+            match file.read_at(room, offset + have as u64) {
+                Ok(0) => break,
+                Ok(count) => have += count,
+                Err(why) => return Err(Error::io("read", path, why)),
+            }
+        }
+        let bytes = page.get(..have).unwrap_or_default();
+        let Ok((parsed, _)) = Page::parse_prefix(bytes, layout) else { return Ok(records) };
+        records += parsed.records().filter(|record| record.is_ok()).count() as u64;
+        offset += have as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segment_names_read_back_and_others_do_not() {
+        assert_eq!(parse_segment_name(&segment_name(3, 12)), Some((3, 12)));
+        assert_eq!(parse_segment_name(&segment_name(0, 1_234_567)), Some((0, 1_234_567)));
+        for name in ["cpu0.pages", "cpu.000001.pages", "cpu0.1.pages", "cpu0.00000x.pages", "meta.json"] {
+            assert_eq!(parse_segment_name(name), None);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_is_refused() {
+        let dir = std::env::temp_dir().join(format!("ftrace-analyzer-base-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        assert!(check_base(&dir).is_ok());
+        fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(check_base(&dir).unwrap_err().hint.is_some());
+        fs::remove_dir(&dir).unwrap();
+        assert!(create_base(Path::new("relative")).is_err());
+    }
+}
