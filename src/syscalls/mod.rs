@@ -5,7 +5,11 @@
 //! and as libseccomp takes them. They are not always the names of the kernel's trace events (`newfstat`, `sendfile64`).
 //! The tables are generated from the headers user space is built with, see `tests/tables/generate`.
 
+mod errno;
+mod errno_table;
 mod table;
+
+pub use errno::{errno_name, errno_text};
 
 use core::cmp::{Ordering, Reverse};
 
