@@ -7,9 +7,12 @@
 
 mod errno;
 mod errno_table;
+mod signal;
+mod signal_table;
 mod table;
 
 pub use errno::{errno_name, errno_text};
+pub use signal::{si_code_name, signal_name};
 
 use core::cmp::{Ordering, Reverse};
 
