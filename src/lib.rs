@@ -16,5 +16,11 @@ pub mod ringbuf;
 pub mod format;
 pub mod syscalls;
 
+// 2 the live kernel: the only modules that touch /sys and /proc
+pub mod proc;
+pub mod sys;
+pub mod tracefs;
+
 // 3 meaning
+pub mod oci;
 pub mod recording;
