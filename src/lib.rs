@@ -6,6 +6,7 @@
 
 // 0 vocabulary: no IO, no unsafe
 pub mod arch;
+pub mod calendar;
 pub mod error;
 pub mod ids;
 pub mod json;
@@ -24,3 +25,6 @@ pub mod tracefs;
 // 3 meaning
 pub mod oci;
 pub mod recording;
+
+// 4 features, independent of one another
+pub mod recorder;

@@ -6,5 +6,7 @@
 mod process;
 mod time;
 
-pub use process::{close_from, detach_stdio, fork, lower_nice, pidfd_open, set_name, Forked};
+pub use process::{
+    close_others, detach_stdio, fork, ignore_signal, lower_nice, pidfd_open, reset_signals, set_name, Forked,
+};
 pub use time::realtime_ns;

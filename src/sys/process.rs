@@ -3,7 +3,6 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -42,20 +41,38 @@ pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// Closes all descriptors from `first` on. close_range(2) is 5.9 and later and has no wrapper in musl; below that
-/// /proc/self/fd is walked.
-pub fn close_from(first: RawFd) {
-    // SAFETY: no descriptor above `first` is owned by a value that lives on: callers do this right after fork, before
-    // they open anything, and keep what they need below `first`.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-    if closed == 0 {
-        return;
+/// Closes all descriptors but those in `keep` (and 0 to 2). close_range(2) is 5.9 and later and has no wrapper in musl;
+/// below that /proc/self/fd is walked.
+///
+/// For a child right after fork that never returns to its parent's frames: values there that own descriptors must not be
+/// dropped any more.
+pub fn close_others(keep: &[RawFd]) {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd > 2).collect();
+    keep.sort_unstable();
+    let mut first: libc::c_uint = 3;
+    for fd in &keep {
+        let fd = *fd as libc::c_uint;
+        if fd > first && !close_range(first, fd - 1) {
+            return close_by_proc(&keep);
+        }
+        first = fd + 1;
     }
+    if !close_range(first, libc::c_uint::MAX) {
+        close_by_proc(&keep);
+    }
+}
+
+fn close_range(first: libc::c_uint, last: libc::c_uint) -> bool {
+    // SAFETY: closes descriptors that, by the contract of `close_others`, no living value owns.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) == 0 }
+}
+
+fn close_by_proc(keep: &[RawFd]) {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<RawFd> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect();
-    for fd in open.into_iter().filter(|fd| *fd >= first) {
-        // SAFETY: as above; closing a descriptor twice (the directory's own) only fails.
+    for fd in open.into_iter().filter(|fd| *fd > 2 && !keep.contains(fd)) {
+        // SAFETY: as above; closing one twice (the directory's own) only fails.
         unsafe { libc::close(fd) };
     }
 }
@@ -78,14 +95,33 @@ pub fn detach_stdio() -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the name that ps shows, at most 15 bytes (prctl PR_SET_NAME).
-pub fn set_name(name: &CStr) {
-    // SAFETY: the kernel reads at most 16 bytes of a string that ends in NUL.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+/// Sets the name that ps shows; what is behind the 15th byte is cut off (prctl PR_SET_NAME).
+pub fn set_name(name: &str) {
+    let mut buffer = [0u8; 16];
+    for (to, from) in buffer.iter_mut().zip(name.bytes().take(15)) {
+        *to = from;
+    }
+    // SAFETY: the kernel reads at most 16 bytes, and the buffer ends in NUL.
+    unsafe { libc::prctl(libc::PR_SET_NAME, buffer.as_ptr()) };
 }
 
 /// Asks for more processor time (setpriority); a refusal is no error, the recorder then runs as any other process.
 pub fn lower_nice(nice: i32) {
     // SAFETY: integers only.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+}
+
+/// What a child has to undo before it executes a program: Rust ignores SIGPIPE, and signals that we read through a
+/// descriptor are blocked; both would be inherited.
+pub fn reset_signals() {
+    use nix::sys::signal::{signal, sigprocmask, SigHandler, SigSet, SigmaskHow, Signal};
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    // SAFETY: the default disposition runs no code of ours.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+}
+
+/// Ignores a signal in this process.
+pub fn ignore_signal(which: nix::sys::signal::Signal) {
+    // SAFETY: ignoring runs no code of ours.
+    let _ = unsafe { nix::sys::signal::signal(which, nix::sys::signal::SigHandler::SigIgn) };
 }
