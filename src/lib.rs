@@ -28,3 +28,6 @@ pub mod recording;
 
 // 4 features, independent of one another
 pub mod recorder;
+
+// 5 the surface
+pub mod cli;

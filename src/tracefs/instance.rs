@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::mount::{bracketed, Tracefs};
+use super::mount::{bracketed, read_text, Tracefs};
 use super::stats::BufferStats;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{CpuId, Pid};
@@ -73,7 +73,7 @@ impl Instance {
     /// Text of one of its files.
     pub fn read(&self, file: &str) -> Result<String> {
         let path = self.path.join(file);
-        fs::read_to_string(&path).map_err(|why| Error::io("read", &path, why))
+        read_text(&path).map_err(|why| Error::io("read", &path, why))
     }
 
     /// Whether it has the file.

@@ -5,6 +5,7 @@
 //! Source: proc_pid_mountinfo(5); fs/tracefs/inode.c.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{mount, MsFlags};
@@ -19,6 +20,24 @@ pub const TRACEFS_PATH: &str = "/sys/kernel/tracing";
 #[derive(Clone, Debug)]
 pub struct Tracefs {
     root: PathBuf,
+}
+
+/// Reads a file of tracefs with large reads from the first on. std begins with one of 32 bytes where a file has no size,
+/// and `events/header_page` gives nothing at any offset but 0: its rest would be missing (kernel/trace/trace_events.c
+/// `show_header`; seen on 6.18).
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0u8; 16 << 10];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Undoes the kernel's octal escapes of blanks and backslashes in mount paths.
@@ -127,7 +146,7 @@ impl Tracefs {
 
     /// Text of a file of the top-level instance, for `doctor`; reading changes nothing.
     pub fn read_top(&self, file: &str) -> Option<String> {
-        fs::read_to_string(self.root.join(file)).ok()
+        read_text(&self.root.join(file)).ok()
     }
 
     /// The clock in use by default; `local` unless the kernel found the CPUs' clocks to differ.
