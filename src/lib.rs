@@ -17,4 +17,9 @@ pub mod format;
 pub mod syscalls;
 
 // 3 meaning
+pub mod calls;
 pub mod recording;
+pub mod tasks;
+
+// 4 features
+pub mod report;
