@@ -14,6 +14,8 @@ mod ending;
 mod order;
 mod pairing;
 mod prepass;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

@@ -16,7 +16,7 @@ use crate::error::Result;
 /// calls that block stay longer.
 pub const ORDER_MAX: usize = 16384;
 
-enum Entry {
+pub(super) enum Entry {
     Call(Call),
     Note(Box<Note>),
 }
@@ -28,12 +28,12 @@ type LookAhead<'a> = Box<dyn FnMut() -> Result<LongCalls> + 'a>;
 pub struct Order<'a, L: Lines> {
     /// Where calls and notes go in their order.
     pub lines: L,
-    queue: VecDeque<Entry>,
+    pub(super) queue: VecDeque<Entry>,
     max: usize,
     /// Ticket of the queue's front.
     first: u64,
-    look_ahead: Option<LookAhead<'a>>,
-    long: Option<LongCalls>,
+    pub(super) look_ahead: Option<LookAhead<'a>>,
+    pub(super) long: Option<LongCalls>,
     /// Tickets of calls that were told as unfinished and whose end is still to be told; one a task at most.
     early: HashSet<u64>,
     /// Why looking ahead failed, if it did.

@@ -42,6 +42,8 @@ pub(super) struct State<T> {
     entered: Timestamp,
     nr: SyscallNr,
     args: [u64; 6],
+    /// The task's number then: an execve by another thread than the leader changes it.
+    pid: Pid,
     comm: Comm,
     abi: Option<Abi>,
     ticket: T,
@@ -216,7 +218,7 @@ impl<S: Steps> Tracker<S> {
         for task in self.tasks.iter_mut() {
             if task.state.phase == Phase::Inside {
                 task.state.phase = Phase::Unknown;
-                let call = open_call(task.pid, task.tgid, task.runtime, &task.state, self.native);
+                let call = open_call(task.tgid, task.runtime, &task.state, self.native);
                 steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
             }
         }
@@ -233,7 +235,7 @@ impl<S: Steps> Tracker<S> {
         }
         if task.state.phase == Phase::Inside {
             // Its exit was lost.
-            let call = open_call(pid, task.tgid, task.runtime, &task.state, self.native);
+            let call = open_call(task.tgid, task.runtime, &task.state, self.native);
             steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
         }
         if !task.settled {
@@ -279,6 +281,7 @@ impl<S: Steps> Tracker<S> {
         state.entered = ts;
         state.nr = nr;
         state.args = *args;
+        state.pid = pid;
         state.comm = comm;
         state.abi = Some(abi);
         state.ticket = steps.opened(&call);
@@ -305,7 +308,7 @@ impl<S: Steps> Tracker<S> {
                 ret,
                 end: End::Returned,
                 uncertain,
-                ..open_call(pid, task.tgid, task.runtime, state, self.native)
+                ..open_call(task.tgid, task.runtime, state, self.native)
             };
             state.phase = Phase::Outside;
             state.last = ts;
@@ -335,7 +338,7 @@ impl<S: Steps> Tracker<S> {
         let (child_returns, native) = (self.child_returns, self.native);
         let Some(task) = self.tasks.get_mut(slot) else { return };
         if task.state.phase == Phase::Inside {
-            let call = open_call(task.pid, task.tgid, task.runtime, &task.state, native);
+            let call = open_call(task.tgid, task.runtime, &task.state, native);
             steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
         }
         let before = task.state.phase;
@@ -427,7 +430,7 @@ impl<S: Steps> Tracker<S> {
         // A namesake whose end was lost leaves its call behind.
         if let Some(task) = self.tasks.find(child).and_then(|slot| self.tasks.get(slot)) {
             if task.state.phase == Phase::Inside {
-                let call = open_call(task.pid, task.tgid, task.runtime, &task.state, self.native);
+                let call = open_call(task.tgid, task.runtime, &task.state, self.native);
                 steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
             }
         }
@@ -449,7 +452,7 @@ impl<S: Steps> Tracker<S> {
         if old_pid != pid {
             if let Some(task) = self.tasks.find(pid).and_then(|slot| self.tasks.get_mut(slot)) {
                 if task.state.phase == Phase::Inside {
-                    let call = open_call(task.pid, task.tgid, task.runtime, &task.state, self.native);
+                    let call = open_call(task.tgid, task.runtime, &task.state, self.native);
                     task.state.phase = Phase::Unknown;
                     steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
                 }
@@ -474,7 +477,7 @@ impl<S: Steps> Tracker<S> {
         let phase = task.state.phase;
         task.state.phase = Phase::Unknown;
         if phase == Phase::Inside {
-            let call = open_call(pid, task.tgid, task.runtime, &task.state, self.native);
+            let call = open_call(task.tgid, task.runtime, &task.state, self.native);
             steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
         }
         if let (Some(votes), Phase::Inside | Phase::Leaving) = (&mut self.votes, phase) {
@@ -500,14 +503,14 @@ fn about_recording(ts: Timestamp, what: What) -> Note {
 
 /// The call a task is in.
 #[inline]
-fn open_call<T>(pid: Pid, tgid: Pid, runtime: bool, state: &State<T>, native: Abi) -> Call {
+fn open_call<T>(tgid: Pid, runtime: bool, state: &State<T>, native: Abi) -> Call {
     Call {
         entered: state.entered,
         ended: state.entered,
         ret: 0,
         args: state.args,
         nr: state.nr,
-        pid,
+        pid: state.pid,
         tgid,
         comm: state.comm,
         abi: state.abi.unwrap_or(native),
