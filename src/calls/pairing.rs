@@ -46,6 +46,8 @@ pub(super) struct State<T> {
     pid: Pid,
     comm: Comm,
     abi: Option<Abi>,
+    /// It has called execve and not entered a call since: the ABI of the program it ran before.
+    before_exec: Option<Abi>,
     ticket: T,
     /// Whether its own end is in sight.
     end: ThreadEnd,
@@ -278,6 +280,7 @@ impl<S: Steps> Tracker<S> {
             return;
         }
         state.phase = Phase::Inside;
+        state.before_exec = None;
         state.entered = ts;
         state.nr = nr;
         state.args = *args;
@@ -344,7 +347,9 @@ impl<S: Steps> Tracker<S> {
         let before = task.state.phase;
         task.state.phase = Phase::Outside;
         task.state.last = ts;
-        let special = special(task.abi);
+        // execve returns with the number it was called by, whatever the new program speaks.
+        let abi = task.state.before_exec.take().unwrap_or(task.abi);
+        let special = special(abi);
         let forks = nr == special.clone || nr == special.clone3 || nr == special.fork || nr == special.vfork;
         if child_returns && ret == 0 && forks && matches!(before, Phase::Unknown | Phase::Newborn) {
             return;
@@ -358,7 +363,7 @@ impl<S: Steps> Tracker<S> {
             pid: task.pid,
             tgid: task.tgid,
             comm: task.comm,
-            abi: task.abi,
+            abi,
             // A sigreturn shows as -1; a skipped call (ptrace) too.
             end: if before == Phase::Outside && !uncertain && nr >= 0 { End::Refused } else { End::StartUnknown },
             uncertain,
@@ -458,8 +463,14 @@ impl<S: Steps> Tracker<S> {
                 }
             }
         }
+        let before = self.tasks.find(old_pid).and_then(|slot| self.tasks.get(slot)).map(|task| task.abi);
         let slot = self.tasks.execed(pid, old_pid, filename);
         if let Some(task) = self.tasks.get_mut(slot) {
+            task.state.before_exec = before;
+            if task.state.phase != Phase::Inside {
+                // The enter was lost, or came before the recording: an exit that follows is no refusal.
+                task.state.phase = Phase::Unknown;
+            }
             task.state.group = GroupEnd::default();
             task.state.end = ThreadEnd::default();
         }

@@ -323,8 +323,8 @@ pub(crate) fn push_end(buf: &mut Vec<u8>, recording: &Recording, outcome: &Outco
 fn row_members(json: &mut Json, row: &Row) {
     json.field_u64("calls", row.calls).field_u64("errors", row.errors).field_u64("refused", row.refused);
     json.field_u64("timed", row.timed).field_u64("total_ns", row.total).field_u64("avg_ns", row.average());
-    json.field_u64("p50_ns", row.histogram.percentile(500).min(row.max));
-    json.field_u64("p99_ns", row.histogram.percentile(990).min(row.max)).field_u64("max_ns", row.max);
+    json.field_u64("p50_ns", row.percentile(500)).field_u64("p99_ns", row.percentile(990));
+    json.field_u64("max_ns", row.max);
 }
 
 /// Appends the summary as one object.

@@ -179,6 +179,15 @@ fn a_32_bit_program_keeps_the_number_it_called_execve_with() {
 }
 
 #[test]
+fn an_execve_whose_enter_was_lost_keeps_the_old_programs_number_and_is_no_refusal() {
+    let mut meta = meta("x86_64", &[(1, 1)]);
+    meta.tasks[0].abi = "i386".into();
+    let mut log = Log::new(&meta);
+    log.enter(1, 20, 0).exit(1, 20, 1).exec(1, 1).exit(1, 11, 0).exit(1, MKDIR, -1);
+    log.ends(&["1 getpid(0)=1 <10>", "1 execve(0)=?0", "1 mkdir(0)=refused-1"]);
+}
+
+#[test]
 fn the_runtimes_part_ends_with_the_containers_own_execve() {
     let mut meta = meta("x86_64", &[(5, 5), (6, 5)]);
     meta.starts_in_runtime = true;
