@@ -58,6 +58,13 @@ pub enum Kind {
     },
     /// The command line or an option's value is wrong.
     Usage(String),
+    /// An error of the recorder's process, with its exit code.
+    Relayed {
+        /// Its sentence.
+        text: String,
+        /// Its exit code.
+        code: u8,
+    },
     /// Our own assumption failed: please report it.
     Bug(String),
 }
@@ -150,11 +157,26 @@ impl Error {
         }
     }
 
+    /// One line for another process of ours, which makes an error of it with [`Error::relayed`].
+    pub fn to_relay(&self) -> String {
+        let flat = |text: &str| text.replace('\n', " ");
+        let hint = self.hint.as_deref().map(flat).unwrap_or_default();
+        format!("{} {}\n{hint}", self.exit_code(), flat(&self.to_string()))
+    }
+
+    /// The error that another process of ours reported: its exit code and the rest of its text.
+    pub fn relayed(code: &str, text: &str) -> Self {
+        let (sentence, hint) = text.split_once('\n').unwrap_or((text, ""));
+        let kind = Kind::Relayed { text: sentence.to_owned(), code: code.parse().unwrap_or(exit::FAILED) };
+        Error { kind, hint: (!hint.is_empty()).then(|| hint.to_owned()) }
+    }
+
     /// The program's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Usage(_) => exit::USAGE,
             Kind::NotSupported { .. } => exit::UNSUPPORTED,
+            Kind::Relayed { code, .. } => code,
             _ => exit::FAILED,
         }
     }
@@ -171,7 +193,7 @@ impl fmt::Display for Error {
             Kind::Malformed { what, offset: None } => f.write_str(what),
             Kind::Limit { what, max } => write!(f, "{what}, the limit is {max}"),
             Kind::Io { what, source } => write!(f, "{what}: {}", errno_text(source)),
-            Kind::Usage(text) => f.write_str(text),
+            Kind::Usage(text) | Kind::Relayed { text, .. } => f.write_str(text),
             Kind::Bug(text) => write!(f, "unexpected: {text} (please report this)"),
         }
     }
@@ -207,6 +229,15 @@ mod tests {
         assert!(matches!(of(2).kind, Kind::NotFound { .. }));
         assert_eq!(of(28).to_string(), "open /x: No space left on device");
         assert_eq!(of(28).errno(), Some(28));
+    }
+
+    #[test]
+    fn errors_survive_the_way_between_processes() {
+        let relay = Error::unsupported("tracefs").hint("mount\nit").to_relay();
+        let (code, text) = relay.split_once(' ').unwrap();
+        let error = Error::relayed(code, text);
+        assert_eq!((error.to_string().as_str(), error.exit_code()), ("this system lacks tracefs", 3));
+        assert_eq!(error.hint.as_deref(), Some("mount it"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 // 0 vocabulary: no IO, no unsafe
 pub mod arch;
+pub mod calendar;
 pub mod error;
 pub mod ids;
 pub mod json;
@@ -16,10 +17,22 @@ pub mod ringbuf;
 pub mod format;
 pub mod syscalls;
 
+// 2 the live kernel: the only modules that touch /sys and /proc
+pub mod proc;
+pub mod sys;
+pub mod tracefs;
+
 // 3 meaning
-pub mod calls;
+pub mod oci;
 pub mod recording;
+
 pub mod tasks;
 
-// 4 features
+pub mod calls;
+
+// 4 features, independent of one another
+pub mod recorder;
 pub mod report;
+
+// 5 the surface
+pub mod cli;

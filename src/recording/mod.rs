@@ -24,4 +24,4 @@ pub use meta::{
 };
 pub use reader::{list_recordings, Conservation, Recording, Segment};
 pub use stream::{Counts, Item, Stream, Tail};
-pub use writer::{segment_name, MetaFile, SegmentWriter, Store};
+pub use writer::{create_base, segment_name, MetaFile, SegmentWriter, Store};

@@ -199,9 +199,13 @@ impl Store {
         let path = dir.join("formats");
         create_new(&path)?.write_all(formats.as_bytes()).map_err(|why| Error::io("write", &path, why))?;
         let meta_file = MetaFile::create(dir, meta)?;
+        Ok((Store::empty(dir, meta, cpus)?, meta_file))
+    }
+
+    fn empty(dir: &Path, meta: &Meta, cpus: &[CpuId]) -> Result<Store> {
         let max_size = meta.options.max_size;
         let segment_size = if max_size == 0 { SEGMENT_MAX } else { (max_size / PARTS).clamp(SEGMENT_MIN, SEGMENT_MAX) };
-        let store = Store {
+        Ok(Store {
             dir: dir.to_owned(),
             layout: meta.layout()?,
             max_size,
@@ -214,8 +218,20 @@ impl Store {
             closed: std::collections::VecDeque::new(),
             bytes: 0,
             trimmed: Trimmed::default(),
-        };
-        Ok((store, meta_file))
+        })
+    }
+
+    /// Opens the directory of a recorder that died, to add what the kernel still has: behind the last segments.
+    pub fn reopen(dir: &Path, meta: &Meta, cpus: &[CpuId]) -> Result<Store> {
+        let mut store = Store::empty(dir, meta, cpus)?;
+        let entries = fs::read_dir(dir).map_err(|why| Error::io("list", dir, why))?;
+        for (cpu, index) in entries.flatten().filter_map(|entry| parse_segment_name(entry.file_name().to_str()?)) {
+            if let Some(writer) = store.cpus.iter_mut().find(|writer| writer.cpu == cpu) {
+                writer.index = writer.index.max(index + 1);
+            }
+        }
+        store.trimmed = meta.trimmed;
+        Ok(store)
     }
 
     /// Bytes stored and not removed.

@@ -2,8 +2,9 @@
 //! Times of the trace clock as wall-clock times, written and read.
 //!
 //! Times are UTC unless the caller gives an offset: the local zone is the C library's knowledge (or /etc/localtime's),
-//! and a recording is often read in another zone than it was made in. Calendar: Howard Hinnant's `civil_from_days`.
+//! and a recording is often read in another zone than it was made in.
 
+use crate::calendar::Utc;
 use crate::error::{Error, Result};
 use crate::ids::Timestamp;
 use crate::json::push_u64;
@@ -61,19 +62,6 @@ impl Clock {
     }
 }
 
-/// Year, month and day of a day number since 1970.
-pub fn civil(days: i64) -> (i64, u32, u32) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = (doy - (153 * mp + 2) / 5 + 1) as u32;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 } as u32;
-    (yoe + era * 400 + i64::from(month <= 2), month, day)
-}
-
 /// Day number since 1970 of a date.
 fn days(year: i64, month: u32, day: u32) -> i64 {
     let year = year - i64::from(month <= 2);
@@ -126,14 +114,10 @@ impl TimeOfDay {
 /// Appends `2025-11-23 09:24:53 UTC` for nanoseconds since 1970.
 pub fn push_date(out: &mut Vec<u8>, realtime: u64, utc_offset_s: i32) {
     let local = (realtime / SECOND).saturating_add_signed(i64::from(utc_offset_s));
-    let (year, month, day) = civil((local / DAY) as i64);
-    push_padded(out, year.unsigned_abs(), 4);
-    for (sign, value) in [(b'-', u64::from(month)), (b'-', u64::from(day))] {
-        out.push(sign);
-        push_padded(out, value, 2);
-    }
-    let of_day = local % DAY;
-    for (sign, value) in [(b' ', of_day / 3600), (b':', of_day / 60 % 60), (b':', of_day % 60)] {
+    let date = Utc::from_unix(local);
+    let (hour, minute, second) = date.clock();
+    push_padded(out, date.year, 4);
+    for (sign, value) in [(b'-', date.month), (b'-', date.day), (b' ', hour), (b':', minute), (b':', second)] {
         out.push(sign);
         push_padded(out, value, 2);
     }
@@ -330,9 +314,9 @@ mod tests {
         assert_eq!(text(|out| push_date(out, START, 0)), "2025-11-23 09:24:53 UTC");
         assert_eq!(text(|out| push_date(out, START, -34_200)), "2025-11-22 23:54:53 -09:30");
         assert_eq!(text(|out| push_date(out, 951_782_400 * SECOND, 0)), "2000-02-29 00:00:00 UTC");
-        for day in [-1, 0, 1, 11_016, 20_415, 1_000_000] {
-            let (year, month, date) = civil(day);
-            assert_eq!(days(year, month, date), day);
+        for day in [0, 1, 58, 59, 60, 11_015, 11_016, 20_415, 47_540, 1_000_000] {
+            let date = Utc::from_unix(day * DAY);
+            assert_eq!(days(date.year as i64, date.month as u32, date.day as u32), day as i64);
         }
     }
 

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Printing that does not panic: a reader that went away (`| head`) is no failure of ours, anything else is an error.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes to standard output.
+pub fn print(bytes: &[u8]) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    forgive_closed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
+/// A closed pipe counts as success.
+pub fn forgive_closed(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|why| Error::sys("write the output", why)),
+    }
+}
+
+/// Writes to standard error; a failure there is nobody's to hear.
+pub fn note(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The two lines of an error.
+pub fn complain(verb: &str, error: &Error) {
+    let verb = if verb.is_empty() { String::new() } else { format!("{verb}: ") };
+    let mut text = format!("ftrace-analyzer: {verb}{error}\n");
+    if let Some(hint) = &error.hint {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    note(&text);
+}
+
+/// Where a report goes: a file, or standard output.
+pub fn open(path: Option<&Path>) -> Result<Box<dyn Write>> {
+    match path {
+        None => Ok(Box::new(io::stdout().lock())),
+        Some(path) => {
+            let file = File::create(path).map_err(|why| Error::io("create", path, why))?;
+            Ok(Box::new(BufWriter::new(file)))
+        }
+    }
+}
+
+/// Whether a person watches standard error.
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}

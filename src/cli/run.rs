@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `run`: traces a command of this machine, prints its calls as they happen and passes its status on.
+//!
+//! The command's process is made first and waits; it executes the command when its recorder says that tracing is on. The
+//! recorder is a process of its own, so that what it stores does not depend on how fast somebody reads our output.
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
+use nix::unistd::{execvp, pipe2, Pid as NixPid};
+
+use super::args::Run;
+use super::{follow, out};
+use crate::error::{exit, Error, Result};
+use crate::ids::Pid;
+use crate::recorder::{self, Origin, Target};
+use crate::recording::ContainerMeta;
+use crate::sys::{self, Forked};
+
+/// A process that waits to execute the command.
+struct Held {
+    pid: Pid,
+    /// A byte here lets it go; closing without one ends it.
+    go: File,
+    /// Says the error number if the command cannot be executed; closes when it is.
+    failed: File,
+}
+
+/// Makes the process.
+fn hold(command: &[CString]) -> Result<Held> {
+    let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::sys("make a pipe", errno));
+    let (wait, go) = pipe()?;
+    let (failed, say) = pipe()?;
+    match sys::fork().map_err(|why| Error::sys("start the command's process", why))? {
+        Forked::Parent(pid) => Ok(Held { pid, go: go.into(), failed: failed.into() }),
+        Forked::Child => {
+            drop((go, failed));
+            let mut byte = [0u8; 1];
+            if !matches!(File::from(wait).read(&mut byte), Ok(1)) {
+                std::process::exit(0);
+            }
+            sys::reset_signals();
+            let errno = match command.first().map(|name| execvp(name, command)) {
+                Some(Err(errno)) => errno,
+                _ => Errno::EINVAL,
+            };
+            let _ = File::from(say).write_all(&(errno as i32).to_le_bytes());
+            std::process::exit(i32::from(exit::RUN_NOT_FOUND));
+        }
+    }
+}
+
+fn to_c(word: &OsString) -> Result<CString> {
+    CString::new(word.as_bytes()).map_err(|_| Error::usage("the command line has a NUL byte"))
+}
+
+/// The label: the command's name without its directory, made fit for a path.
+fn label(command: &OsString) -> String {
+    let text = command.to_string_lossy();
+    let name = text.rsplit('/').next().unwrap_or_default();
+    let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-') { c } else { '_' };
+    let name: String = name.chars().map(fit).take(64).collect();
+    match name.strip_prefix(['.', '-', '+']) {
+        Some(rest) => format!("_{rest}"),
+        None if name.is_empty() => "run".to_owned(),
+        None => name,
+    }
+}
+
+/// The exit status as shells give it.
+fn status_code(status: WaitStatus) -> Option<u8> {
+    match status {
+        WaitStatus::Exited(_, code) => Some(code as u8),
+        WaitStatus::Signaled(_, signal, _) => Some(128 + signal as i32 as u8),
+        _ => None,
+    }
+}
+
+/// Runs the verb; every failure of ours is exit code 125, so that it is not taken for the command's.
+pub fn main(args: Run, behind_dashes: Option<Vec<OsString>>) -> u8 {
+    let command = behind_dashes.unwrap_or_else(|| args.command.iter().map(OsString::from).collect());
+    if command.is_empty() {
+        let error = Error::usage("no command is given").hint("ftrace-analyzer run -- COMMAND [ARGUMENT…]");
+        out::complain("run", &error);
+        return exit::RUN_NO_TRACE;
+    }
+    match trace(&args, &command) {
+        Ok(code) => code,
+        Err(error) => {
+            out::complain("run", &error);
+            exit::RUN_NO_TRACE
+        }
+    }
+}
+
+fn trace(args: &Run, command: &[OsString]) -> Result<u8> {
+    let words = command.iter().map(to_c).collect::<Result<Vec<CString>>>()?;
+    let output: Box<dyn Write> = match &args.output {
+        Some(path) => out::open(Some(path))?,
+        None => Box::new(std::io::stderr()),
+    };
+    let mut held = hold(&words)?;
+    let target = Target {
+        origin: Origin::Run,
+        label: command.first().map(label).unwrap_or_default(),
+        container: ContainerMeta::default(),
+        command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        init_pid: held.pid,
+        others: Vec::new(),
+        starts_in_runtime: true,
+    };
+    let recorder = recorder::spawn(&target, &args.record_options())?;
+    // From here on Ctrl-C is for the command; we go on until it has ended.
+    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+        sys::ignore_signal(signal);
+    }
+    held.go.write_all(b"g").map_err(|why| Error::sys("let the command go", why))?;
+    drop(held.go);
+    let mut errno = [0u8; 4];
+    if matches!(held.failed.read(&mut errno), Ok(4)) {
+        let _ = waitpid(NixPid::from_raw(held.pid), None);
+        follow::wait_end(&recorder);
+        return Ok(not_executed(command, Errno::from_raw(i32::from_le_bytes(errno))));
+    }
+    if args.quiet {
+        let code = wait_status(held.pid, None).unwrap_or(exit::FAILED);
+        follow::wait_end(&recorder);
+        return Ok(code);
+    }
+    let mut code = None;
+    follow::print(&recorder.dir, output, false, &mut || {
+        code = wait_status(held.pid, Some(WaitPidFlag::WNOHANG)).or(code);
+    })?;
+    Ok(match code.or_else(|| wait_status(held.pid, None)) {
+        Some(code) => code,
+        None => exit::FAILED,
+    })
+}
+
+fn wait_status(pid: Pid, flags: Option<WaitPidFlag>) -> Option<u8> {
+    waitpid(NixPid::from_raw(pid), flags).ok().and_then(status_code)
+}
+
+/// The shells' exit codes for a command that cannot be executed.
+fn not_executed(command: &[OsString], errno: Errno) -> u8 {
+    let name = command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let error = match errno {
+        Errno::ENOENT => Error::not_found(format!("the command {name}")),
+        _ => Error::sys(format!("execute {name}"), errno),
+    };
+    out::complain("run", &error);
+    if errno == Errno::ENOENT {
+        exit::RUN_NOT_FOUND
+    } else {
+        exit::RUN_NOT_EXECUTABLE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_fit_for_a_path() {
+        for (command, expected) in
+            [("/bin/ls", "ls"), ("./a b", "a_b"), ("..", "_."), ("", "run"), ("/", "run"), ("-x", "_x"), ("é", "_")]
+        {
+            let made = label(&OsString::from(command));
+            assert_eq!(made, expected);
+            assert!(crate::ids::ContainerId::new(&made).is_ok());
+        }
+    }
+}

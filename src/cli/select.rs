@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Which recording the user means: a path, a name, the unique beginning of one, or the newest.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+use crate::recording::{list_recordings, Meta};
+
+/// The recording's directory name.
+pub fn unit(dir: &Path) -> String {
+    dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The recording that `wanted` means, among those below `base`; the newest of several with the same name.
+pub fn find_recording(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
+    if let Some(path) = wanted.map(Path::new).filter(|path| path.join("meta.json").is_file()) {
+        return Ok(path.to_owned());
+    }
+    let mut all = list_recordings(base)?;
+    let Some(wanted) = wanted else {
+        let newest = all.pop().map(|(dir, _)| dir);
+        return newest.ok_or_else(|| {
+            Error::not_found(format!("a recording in {}", base.display()))
+                .hint("ftrace-analyzer run -- COMMAND makes one; --dir or $FTRACE_ANALYZER_DIR say where to look")
+        });
+    };
+    let named = |meta: &Meta| meta.name == wanted || meta.container.id == wanted;
+    let exact = all.iter().rposition(|(dir, meta)| unit(dir) == wanted || meta.as_ref().is_ok_and(named));
+    if let Some(at) = exact {
+        return Ok(all.swap_remove(at).0);
+    }
+    // A beginning may fit several recordings of one container; the newest is meant then.
+    let begins = |(dir, _): &(PathBuf, Result<Meta>)| unit(dir).starts_with(wanted);
+    let fitting: Vec<(PathBuf, Result<Meta>)> = all.into_iter().filter(begins).collect();
+    let label = |(dir, meta): &(PathBuf, Result<Meta>)| match meta {
+        Ok(meta) if !meta.container.id.is_empty() => meta.container.id.clone(),
+        Ok(meta) => meta.name.clone(),
+        Err(_) => unit(dir),
+    };
+    let mut labels: Vec<String> = fitting.iter().map(label).collect();
+    labels.dedup();
+    labels.sort_unstable();
+    labels.dedup();
+    match labels.len() {
+        0 => Err(Error::not_found(format!("a recording {wanted} in {}", base.display()))
+            .hint("ftrace-analyzer list shows what there is")),
+        1 => fitting.into_iter().next_back().map(|(dir, _)| dir).ok_or_else(|| Error::not_found(wanted)),
+        count => {
+            Err(Error::new(Kind::Busy { by: format!("{count} recordings begin with {wanted}: {}", labels.join(", ")) })
+                .hint("give more of the name"))
+        }
+    }
+}

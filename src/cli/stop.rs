@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `stop`: ends a running recording and says what it holds.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::Stop;
+use super::{out, units};
+use crate::error::{exit, Error, Result};
+use crate::recorder::{find_running, Client, Reply};
+use crate::recording::{EndState, Recording};
+
+/// How long completing may take: draining hundreds of megabytes to slow flash.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn main(args: &Stop) -> Result<u8> {
+    let running = find_running(&args.id)?;
+    let mut client = Client::connect(&running)?;
+    client.stop()?;
+    loop {
+        match client.reply(PATIENCE)? {
+            Reply::At(_) => {}
+            Reply::Done | Reply::Gone => break,
+            Reply::Timeout => {
+                let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                return Err(Error::sys(format!("end the recording {}", running.unit()), late));
+            }
+        }
+    }
+    closing_line(Path::new(&running.recording))
+}
+
+/// One line on a recording that has just ended, and the exit code that fits.
+pub fn closing_line(dir: &Path) -> Result<u8> {
+    let recording = Recording::open(dir)?;
+    let meta = &recording.meta;
+    let lost = meta.lost();
+    let written = meta.written().unwrap_or(0);
+    let size = units::show_size(recording.bytes());
+    let mut text = format!("{}: {written} events, {lost} lost, {size}: {}\n", dir.display(), meta.end_reason);
+    for problem in &meta.problems {
+        text.push_str(&format!("  {problem}\n"));
+    }
+    out::note(&text);
+    // In flight mode the kernel is meant to overwrite what is old.
+    let partial = meta.end_state() != EndState::Complete || (lost > 0 && meta.options.mode != "flight");
+    Ok(if partial { exit::PARTIAL } else { exit::OK })
+}

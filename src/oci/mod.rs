@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What OCI runtimes and the engines above them tell us, and how leniently it must be read.
+
+mod state;
+
+pub use state::{parse_state, State, STATE_MAX};

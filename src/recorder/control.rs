@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Talking to a running recorder: a stream socket, one word a line, answers a line each.
+//!
+//! `flush` stores what the kernel's buffers hold; answer `at T`: everything up to trace-clock time T is on disk.
+//! `follow` asks for that ten times a second, unasked from then on. `stop` ends the recording; answer `done` when it is
+//! complete. The end of the connection is the end of the recorder.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::fcntl::{open, OFlag};
+use nix::sys::stat::Mode;
+
+use super::run_state::RunState;
+use crate::error::{Error, Result};
+use crate::ids::Timestamp;
+
+/// Connections served at once; one more is closed right away.
+pub const CLIENTS_MAX: usize = 8;
+
+/// What a client may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Store what is in the kernel's buffers.
+    Flush,
+    /// The same ten times a second from now on.
+    Follow,
+    /// End the recording.
+    Stop,
+}
+
+/// A connection as the recorder sees it.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UnixStream,
+    line: Vec<u8>,
+    /// Wants a watermark after each flush.
+    pub follows: bool,
+    /// Wants one watermark.
+    pub wants_flush: bool,
+    /// Wants to know when the recording is complete.
+    pub wants_end: bool,
+}
+
+/// A socket's path has 107 bytes at most (unix(7)); through the directory's descriptor any depth fits.
+fn short_path(dir: &Path) -> Result<(OwnedFd, String)> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let handle = open(dir, flags, Mode::empty()).map_err(|errno| Error::io("open", dir, errno.into()))?;
+    let path = format!("/proc/self/fd/{}/control", handle.as_raw_fd());
+    Ok((handle, path))
+}
+
+/// The recorder's listening socket.
+pub fn listen(state: &RunState) -> Result<UnixListener> {
+    let (_dir, path) = short_path(&state.dir)?;
+    let shown = state.dir.join("control");
+    let listener = UnixListener::bind(&path).map_err(|why| Error::io("bind", &shown, why))?;
+    fs::set_permissions(&shown, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .and_then(|()| listener.set_nonblocking(true))
+        .map_err(|why| Error::io("prepare", &shown, why))?;
+    Ok(listener)
+}
+
+impl Connection {
+    /// Takes a new connection.
+    pub fn new(stream: UnixStream) -> io::Result<Connection> {
+        stream.set_nonblocking(true)?;
+        Ok(Connection { stream, line: Vec::new(), follows: false, wants_flush: false, wants_end: false })
+    }
+
+    /// For poll(2).
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// Reads what the client wrote; `Err` when it is gone or talks nonsense.
+    pub fn requests(&mut self) -> io::Result<Vec<Request>> {
+        let mut requests = Vec::new();
+        let mut buffer = [0u8; 64];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.line.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Ok(requests),
+                Err(why) => return Err(why),
+            }
+            while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.line.drain(..=end).collect();
+                requests.push(match line.as_slice() {
+                    b"flush\n" => Request::Flush,
+                    b"follow\n" => Request::Follow,
+                    b"stop\n" => Request::Stop,
+                    _ => return Err(io::ErrorKind::InvalidData.into()),
+                });
+            }
+            if self.line.len() > 64 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+    }
+
+    /// Sends a line; a client that does not read misses it rather than hold up the recorder.
+    pub fn send(&mut self, line: &str) {
+        let _ = self.stream.write(line.as_bytes());
+    }
+}
+
+/// What a recorder answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Everything up to this time of the trace clock is on disk.
+    At(Timestamp),
+    /// The recording is complete.
+    Done,
+    /// The recorder closed the connection: it has ended.
+    Gone,
+    /// Nothing came within the time given.
+    Timeout,
+}
+
+/// A connection to a running recorder.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    /// The part of a reply that came before a time-out.
+    line: String,
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(state: &RunState) -> Result<Client> {
+        let (_dir, path) = short_path(&state.dir)?;
+        let stream =
+            UnixStream::connect(&path).map_err(|why| Error::io("connect to", &state.dir.join("control"), why))?;
+        Ok(Client { stream: BufReader::new(stream), line: String::new() })
+    }
+
+    fn request(&mut self, line: &str) -> Result<()> {
+        match self.stream.get_mut().write_all(line.as_bytes()) {
+            // The recorder ended meanwhile; the next reply says so.
+            Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|why| Error::sys("talk to the recorder", why)),
+        }
+    }
+
+    /// Asks for one flush and waits for its time; `None` if the recorder has ended or does not answer in time.
+    pub fn flush(&mut self, patience: Duration) -> Result<Option<Timestamp>> {
+        self.request("flush\n")?;
+        match self.reply(patience)? {
+            Reply::At(ts) => Ok(Some(ts)),
+            Reply::Done | Reply::Gone | Reply::Timeout => Ok(None),
+        }
+    }
+
+    /// Asks for flushes from now on.
+    pub fn follow(&mut self) -> Result<()> {
+        self.request("follow\n")
+    }
+
+    /// Asks the recorder to end.
+    pub fn stop(&mut self) -> Result<()> {
+        self.request("stop\n")
+    }
+
+    /// Waits for the next reply.
+    pub fn reply(&mut self, patience: Duration) -> Result<Reply> {
+        self.stream
+            .get_ref()
+            .set_read_timeout(Some(patience.max(Duration::from_millis(1))))
+            .map_err(|why| Error::sys("talk to the recorder", why))?;
+        let read = self.stream.read_line(&mut self.line);
+        let line = if read.is_ok() { std::mem::take(&mut self.line) } else { String::new() };
+        match read {
+            Ok(0) => Ok(Reply::Gone),
+            Ok(_) if line == "done\n" => Ok(Reply::Done),
+            Ok(_) => match line.trim_end().strip_prefix("at ").and_then(|ts| ts.parse().ok()) {
+                Some(ts) => Ok(Reply::At(ts)),
+                None => Err(Error::malformed(format!("the recorder answered {line:?}"), None)),
+            },
+            Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(Reply::Timeout),
+            Err(why) if why.kind() == io::ErrorKind::ConnectionReset => Ok(Reply::Gone),
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => Ok(Reply::Timeout),
+            Err(why) => Err(Error::sys("talk to the recorder", why)),
+        }
+    }
+
+    /// For poll(2).
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.get_ref().as_fd()
+    }
+
+    /// Whether a reply has been read from the socket already and waits in the buffer.
+    pub fn has_buffered(&self) -> bool {
+        !self.stream.buffer().is_empty()
+    }
+}

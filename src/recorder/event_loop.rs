@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The recorder's life: one thread, one poll(2), until the traced tasks are gone.
+//!
+//! What wakes it: a CPU's buffer that is a quarter full (trusted from 6.9 on: poll on trace_pipe_raw had kernel bugs
+//! before), a clock tick whose length follows the load, the end of the first process, a request, a signal.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::control::{Connection, Request, CLIENTS_MAX};
+use super::drain::Depth;
+use super::options::Mode;
+use super::session::{read_anchor, Session};
+use crate::error::{Error, Kind};
+use crate::ids::{CpuId, Timestamp};
+use crate::proc;
+use crate::recording::{CpuStats, EndState};
+use crate::sys;
+use crate::tracefs::Instance;
+
+/// How often what is in the kernel's buffers is stored while somebody follows.
+const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+/// The same when nobody does: what a power failure can take from a container that makes few calls. The kernel keeps it
+/// when only the recorder dies, and `gc` saves it then.
+const FLUSH_EVERY: Duration = Duration::from_secs(10);
+/// How often meta.json is written anew.
+const META_EVERY: Duration = Duration::from_secs(60);
+/// How often the end of the last tasks is looked for once the first process is gone.
+const END_EVERY: Duration = Duration::from_millis(20);
+/// The same after [`END_SLOW_AFTER`]: somebody lives on without the first process.
+const END_SLOW_EVERY: Duration = Duration::from_millis(500);
+const END_SLOW_AFTER: Duration = Duration::from_secs(2);
+/// How far the watermark stays behind the clock, in nanoseconds: an event takes its time before it is committed.
+const WATERMARK_MARGIN: u64 = 1_000_000;
+/// Problems kept in meta.json; more would only repeat themselves.
+const PROBLEMS_MAX: usize = 16;
+
+/// Why a recording ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// The traced tasks are gone.
+    TasksGone,
+    /// `stop`, or the runtime's poststop hook.
+    Stopped,
+    /// A signal to the recorder.
+    Signal(i32),
+    /// The recording could not be written or the buffers not be read.
+    Fault(Error),
+}
+
+/// What the loop has to remember.
+struct Loop {
+    signals: Option<SignalFd>,
+    init: Option<OwnedFd>,
+    connections: Vec<Connection>,
+    /// Poll on the pipes tells the truth.
+    trust_poll: bool,
+    idle_wakes: u32,
+    last_flush: Instant,
+    last_meta: Instant,
+    init_gone: Option<Instant>,
+    tick: Duration,
+}
+
+/// Whether the kernel's release is at least this one.
+fn at_least(release: &str, major: u32, minor: u32) -> bool {
+    let mut parts = release.split(['.', '-', '+']).map(|part| part.parse::<u32>().unwrap_or(0));
+    let have = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    have >= (major, minor)
+}
+
+fn signal_fd() -> Option<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        set.add(signal);
+    }
+    set.thread_block().ok()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).ok()
+}
+
+impl Session {
+    /// Records until the end and leaves a finished recording. What went wrong on the way is in its meta.json.
+    pub fn run(mut self) -> Ending {
+        let now = Instant::now();
+        let mut state = Loop {
+            signals: signal_fd(),
+            // Before 5.3 the tick looks.
+            init: sys::pidfd_open(self.meta.init_pid).ok(),
+            connections: Vec::new(),
+            trust_poll: self.mode == Mode::Continuous && at_least(&self.meta.host.release, 6, 9),
+            idle_wakes: 0,
+            last_flush: now,
+            last_meta: now,
+            init_gone: None,
+            tick: Duration::from_millis(5),
+        };
+        let ending = loop {
+            if let Some(ending) = self.turn(&mut state) {
+                break ending;
+            }
+        };
+        self.finish(state.connections, ending)
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self, state: &mut Loop) -> Option<Ending> {
+        let ready = self.wait(state);
+        if let Some(signals) = &mut state.signals {
+            if let Ok(Some(info)) = signals.read_signal() {
+                return Some(Ending::Signal(info.ssi_signo as i32));
+            }
+        }
+        let mut stop = false;
+        self.accept(state);
+        state.connections.retain_mut(|connection| {
+            let Ok(requests) = connection.requests() else { return false };
+            for request in requests {
+                match request {
+                    Request::Flush => connection.wants_flush = true,
+                    Request::Follow => connection.follows = true,
+                    Request::Stop => {
+                        connection.wants_end = true;
+                        stop = true;
+                    }
+                }
+            }
+            true
+        });
+        if stop {
+            return Some(Ending::Stopped);
+        }
+        if let Err(why) = self.move_data(state, ready.pipes) {
+            return Some(Ending::Fault(why));
+        }
+        if state.last_meta.elapsed() >= META_EVERY {
+            state.last_meta = Instant::now();
+            self.renew_meta();
+        }
+        self.look_for_end(state, ready.init)
+    }
+
+    /// Sleeps until something is to be done.
+    fn wait(&self, state: &Loop) -> Ready {
+        let mut timeout = state.tick;
+        if state.connections.iter().any(|connection| connection.follows) {
+            timeout = timeout.min(FOLLOW_EVERY.saturating_sub(state.last_flush.elapsed()));
+        }
+        if let Some(gone) = state.init_gone {
+            timeout = timeout.min(end_every(gone));
+        }
+        let mut fds: Vec<PollFd<'_>> = Vec::new();
+        let poll_in = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let init = state.init.as_ref().filter(|_| state.init_gone.is_none());
+        fds.extend(init.map(|init| poll_in(init.as_fd())));
+        if state.trust_poll {
+            fds.extend(self.drain.fds().map(poll_in));
+        }
+        let watched = fds.len();
+        fds.push(poll_in(self.listener.as_fd()));
+        fds.extend(state.signals.as_ref().map(|signals| poll_in(signals.as_fd())));
+        fds.extend(state.connections.iter().map(|connection| poll_in(connection.as_fd())));
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        let woken = poll(&mut fds, timeout).unwrap_or(0) > 0;
+        let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+        let (init_fd, pipe_fds) = fds.get(..watched).unwrap_or_default().split_at(usize::from(init.is_some()));
+        Ready { init: woken && init_fd.iter().any(is_ready), pipes: woken && pipe_fds.iter().any(is_ready) }
+    }
+
+    /// Takes new connections; one too many is closed at once, which its client sees as a recorder that has ended.
+    fn accept(&self, state: &mut Loop) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            if state.connections.len() < CLIENTS_MAX {
+                state.connections.extend(Connection::new(stream));
+            }
+        }
+    }
+
+    /// Drains what is due.
+    fn move_data(&mut self, state: &mut Loop, woken: bool) -> Result<(), Error> {
+        let asked = state.connections.iter().any(|connection| connection.wants_flush);
+        let followed = state.connections.iter().any(|connection| connection.follows);
+        let every = if followed { FOLLOW_EVERY } else { FLUSH_EVERY };
+        let due = state.last_flush.elapsed() >= every && (followed || self.mode == Mode::Continuous);
+        if asked || due {
+            return self.flush(state);
+        }
+        if self.mode == Mode::Flight {
+            state.tick = Duration::from_secs(1);
+            return Ok(());
+        }
+        let mut most = 0;
+        for slot in 0..self.cpus.len() {
+            most = most.max(self.drain.cpu(slot, Depth::Whole, &mut self.store)?);
+        }
+        if woken && most == 0 {
+            // The kernel says readable and has nothing whole: a poll that lies would make us spin.
+            state.idle_wakes += 1;
+            if state.idle_wakes > 100 {
+                state.trust_poll = false;
+            }
+        } else {
+            state.idle_wakes = 0;
+        }
+        state.tick = self.next_tick(most, state.trust_poll);
+        Ok(())
+    }
+
+    /// How long may pass until the next look, by what the busiest CPU wrote since the last one. Without a poll to rely
+    /// on the buffer must not fill meanwhile even if the load grows tenfold.
+    fn next_tick(&self, most: u64, trust_poll: bool) -> Duration {
+        let buffer = self.meta.options.buffer_size_kb.max(1) << 10;
+        let longest = if trust_poll { Duration::from_secs(1) } else { Duration::from_millis(100) };
+        match most {
+            most if most > buffer / 8 => Duration::from_millis(3),
+            most if most > buffer / 64 => Duration::from_millis(10),
+            most if most > 0 => Duration::from_millis(50).min(longest),
+            _ => longest,
+        }
+    }
+
+    /// Stores everything the kernel has and tells those who wait how far that is.
+    fn flush(&mut self, state: &mut Loop) -> Result<(), Error> {
+        let watermark = self.watermark();
+        for slot in 0..self.cpus.len() {
+            self.drain.cpu(slot, Depth::Everything, &mut self.store)?;
+        }
+        state.last_flush = Instant::now();
+        let line = format!(
+            "at {watermark}
+"
+        );
+        for connection in &mut state.connections {
+            if std::mem::take(&mut connection.wants_flush) || connection.follows {
+                connection.send(&line);
+            }
+        }
+        Ok(())
+    }
+
+    /// A time up to which all events are committed now.
+    fn watermark(&self) -> Timestamp {
+        let now = self.cpus.first().and_then(|cpu| self.instance.stats(*cpu).ok()).and_then(|stats| stats.now);
+        now.unwrap_or(Timestamp::MAX).saturating_sub(WATERMARK_MARGIN)
+    }
+
+    fn set_end_anchor(&mut self) {
+        let anchor = self.cpus.first().and_then(|cpu| read_anchor(&self.instance, *cpu));
+        if let Some(anchor) = anchor {
+            self.meta.anchors.truncate(1);
+            self.meta.anchors.push(anchor);
+        }
+    }
+
+    fn note(&mut self, problem: String) {
+        if self.meta.problems.len() < PROBLEMS_MAX {
+            self.meta.problems.push(problem);
+        }
+    }
+
+    fn renew_meta(&mut self) {
+        self.set_end_anchor();
+        self.meta.trimmed = self.store.trimmed;
+        if let Err(why) = self.meta_file.write(&self.meta, false) {
+            self.note(why.to_string());
+        }
+    }
+
+    /// Whether the first process is gone, and all that came of it.
+    fn look_for_end(&self, state: &mut Loop, init_ready: bool) -> Option<Ending> {
+        if state.init_gone.is_none() && (init_ready || (state.init.is_none() && !proc::is_alive(self.meta.init_pid))) {
+            state.init_gone = Some(Instant::now());
+        }
+        state.init_gone?;
+        // A zombie stays listed until its parent has waited for it, which may be never.
+        let left = self.instance.pids().unwrap_or_default();
+        if left.iter().any(|tid| proc::is_alive(*tid)) {
+            return None;
+        }
+        Some(Ending::TasksGone)
+    }
+
+    /// Ends the recording: stops writing, takes the rest, compares notes with the kernel, tells who waits, cleans up.
+    fn finish(mut self, mut connections: Vec<Connection>, ending: Ending) -> Ending {
+        let _ = self.instance.set_tracing(false);
+        let mut cut = match &ending {
+            Ending::Fault(why) => Some(why.to_string()),
+            _ => None,
+        };
+        if cut.is_none() {
+            cut = self.drain_rest().err().map(|why| why.to_string());
+        }
+        self.set_end_anchor();
+        self.meta.stats = self.cpus.iter().map(|cpu| final_stats(&self.instance, *cpu)).collect();
+        self.meta.trimmed = self.store.trimmed;
+        self.meta.set_state(if cut.is_some() { EndState::Cut } else { EndState::Complete });
+        self.meta.end_reason = match (&ending, cut) {
+            (_, Some(why)) => why,
+            (Ending::TasksGone, None) => "the traced tasks ended".to_owned(),
+            (Ending::Stopped, None) => "stopped on request".to_owned(),
+            (Ending::Signal(number), None) => {
+                let name = crate::syscalls::signal_name(*number).unwrap_or("a signal");
+                format!("the recorder was ended by {name}")
+            }
+            (Ending::Fault(why), None) => why.to_string(),
+        };
+        self.store.sync();
+        if let Err(why) = self.meta_file.write(&self.meta, true) {
+            // Nothing is left to say it to but the log.
+            crate::recorder::log(&format!("{}: {why}", self.store.dir.display()));
+        }
+        for connection in connections.iter_mut().filter(|connection| connection.wants_end || connection.follows) {
+            connection.send(
+                "done
+",
+            );
+        }
+        drop(connections);
+        drop(self.drain);
+        remove_instance(&self.instance);
+        self.state.withdraw();
+        ending
+    }
+
+    fn drain_rest(&mut self) -> Result<(), Error> {
+        for slot in 0..self.cpus.len() {
+            // One turn empties a buffer nobody writes to; a sub-buffer may be handed out in several parts.
+            while self.drain.cpu(slot, Depth::Everything, &mut self.store)? > 0 {}
+        }
+        Ok(())
+    }
+}
+
+/// What poll(2) found.
+struct Ready {
+    init: bool,
+    pipes: bool,
+}
+
+fn end_every(gone: Instant) -> Duration {
+    if gone.elapsed() < END_SLOW_AFTER {
+        END_EVERY
+    } else {
+        END_SLOW_EVERY
+    }
+}
+
+/// A CPU's statistics for meta.json.
+pub(super) fn final_stats(instance: &Instance, cpu: CpuId) -> CpuStats {
+    let stats = instance.stats(cpu).unwrap_or_default();
+    CpuStats {
+        cpu,
+        entries: stats.entries,
+        overrun: stats.overrun,
+        commit_overrun: stats.commit_overrun,
+        dropped: stats.dropped,
+        read: stats.read,
+    }
+}
+
+/// Removes the instance; somebody who reads one of its files just now keeps it for a moment.
+fn remove_instance(instance: &Instance) {
+    for _ in 0..50 {
+        match instance.remove() {
+            Err(why) if matches!(why.kind, Kind::Busy { .. }) => std::thread::sleep(Duration::from_millis(100)),
+            Err(why) => {
+                crate::recorder::log(&format!("remove the tracing instance {}: {why}", instance.name()));
+                return;
+            }
+            Ok(()) => return,
+        }
+    }
+    crate::recorder::log(&format!("the tracing instance {} stays in use; gc removes it later", instance.name()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_number() {
+        assert!(at_least("6.18.44-fc", 6, 9));
+        assert!(at_least("6.9", 6, 9));
+        assert!(!at_least("6.8.0-rc1", 6, 9));
+        assert!(!at_least("5.15.0", 6, 9));
+        assert!(at_least("7.0-rc1", 6, 9));
+        assert!(!at_least("odd", 6, 9));
+    }
+}

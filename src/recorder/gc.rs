@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Cleaning up behind recorders that were killed, and keeping the recordings within limits.
+//!
+//! A killed recorder leaves its instance with up to a buffer full of events: those are saved into the recording before
+//! the instance goes. What is young and incomplete may be somebody who is just starting, and is left alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::drain::{Depth, Drain};
+use super::event_loop::final_stats;
+use super::run_state::{all_states, RunState};
+use crate::error::{Error, Result};
+use crate::recording::{list_recordings, EndState, Meta, MetaFile, Recording, Store};
+use crate::tracefs::{Instance, Tracefs, INSTANCE_PREFIX};
+
+/// Age below which a directory without a readable state, or an instance without a state, may belong to a start in
+/// progress.
+const YOUNG: Duration = Duration::from_secs(10);
+
+/// What was cleaned up.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Recordings of killed recorders that were completed.
+    pub recordings: Vec<String>,
+    /// Instances removed.
+    pub instances: Vec<String>,
+    /// Running-state directories removed.
+    pub states: Vec<String>,
+    /// What could not be cleaned up.
+    pub problems: Vec<Error>,
+}
+
+impl Swept {
+    /// Whether there was nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.recordings.is_empty() && self.instances.is_empty() && self.states.is_empty() && self.problems.is_empty()
+    }
+}
+
+fn is_young(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|data| data.modified());
+    modified.is_ok_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < YOUNG)
+}
+
+/// Saves what the kernel still has of a dead recorder's instance and marks the recording as cut.
+fn salvage(tracefs: Option<&Tracefs>, state: &RunState) -> Result<()> {
+    let dir = PathBuf::from(&state.recording);
+    let mut meta = Recording::read_meta(&dir)?;
+    if meta.end_state() != EndState::Running {
+        return Ok(());
+    }
+    let this_boot = meta.host.boot_id == crate::proc::boot_id();
+    meta.end_reason = if this_boot { "the recorder was killed" } else { "the machine went down" }.to_owned();
+    if let Some(instance) = tracefs.and_then(|tracefs| Instance::named(tracefs, &state.instance).ok()) {
+        if this_boot && instance.path().is_dir() {
+            let _ = instance.set_tracing(false);
+            drain_into(&instance, &dir, &mut meta)?;
+        }
+    }
+    meta.set_state(EndState::Cut);
+    MetaFile::reopen(&dir).write(&meta, true)
+}
+
+fn drain_into(instance: &Instance, dir: &Path, meta: &mut Meta) -> Result<()> {
+    let cpus = instance.cpus()?;
+    let mut store = Store::reopen(dir, meta, &cpus)?;
+    let mut drain = Drain::open(instance, &cpus, meta.layout()?.subbuf_size())?;
+    for slot in 0..cpus.len() {
+        while drain.cpu(slot, Depth::Everything, &mut store)? > 0 {}
+    }
+    meta.stats = cpus.iter().map(|cpu| final_stats(instance, *cpu)).collect();
+    meta.trimmed = store.trimmed;
+    store.sync();
+    Ok(())
+}
+
+/// Cleans up behind killed recorders.
+pub fn sweep() -> Swept {
+    let mut swept = Swept::default();
+    let tracefs = Tracefs::find();
+    let (states, unreadable) = all_states();
+    let mut in_use: Vec<String> = Vec::new();
+    for state in states {
+        if state.is_alive() {
+            in_use.push(state.instance);
+            continue;
+        }
+        match salvage(tracefs.as_ref(), &state) {
+            Ok(()) => swept.recordings.push(state.unit().to_owned()),
+            // Its recording was removed, say.
+            Err(why) => swept.problems.push(why),
+        }
+        swept.states.push(state.unit().to_owned());
+        state.withdraw();
+    }
+    for dir in unreadable.iter().filter(|dir| !is_young(dir)) {
+        match fs::remove_dir_all(dir) {
+            Ok(()) => swept.states.push(dir.display().to_string()),
+            Err(why) => swept.problems.push(Error::io("remove", dir, why)),
+        }
+    }
+    let Some(tracefs) = tracefs else { return swept };
+    for name in tracefs.our_instances() {
+        let Ok(instance) = Instance::named(&tracefs, &name) else { continue };
+        let being_made = is_young(instance.path()) && !swept.states.iter().any(|unit| name.ends_with(unit.as_str()));
+        if in_use.contains(&name) || being_made {
+            continue;
+        }
+        match instance.remove() {
+            Ok(()) => swept.instances.push(name.strip_prefix(INSTANCE_PREFIX).unwrap_or(&name).to_owned()),
+            Err(why) => swept.problems.push(why),
+        }
+    }
+    swept
+}
+
+/// Removes the oldest finished recordings below `dir` until all together are within `max_total` bytes (0: no limit) and
+/// none is older than `max_age` (zero: no limit). Running ones count and stay. Gives the names of those removed.
+pub fn apply_limits(dir: &Path, max_total: u64, max_age: Duration) -> Result<Vec<String>> {
+    let mut finished = Vec::new();
+    let mut total = 0;
+    for (path, meta) in list_recordings(dir)? {
+        let Ok(meta) = meta else { continue };
+        let Ok(recording) = Recording::open(&path) else { continue };
+        let bytes = recording.bytes();
+        total += bytes;
+        if meta.end_state() != EndState::Running {
+            let ended = meta.anchors.last().map_or(0, |anchor| anchor.realtime_ns);
+            finished.push((path, bytes, ended));
+        }
+    }
+    let now = crate::sys::realtime_ns();
+    let mut removed = Vec::new();
+    for (path, bytes, ended) in finished {
+        let too_old = !max_age.is_zero() && u128::from(now.saturating_sub(ended)) > max_age.as_nanos();
+        let too_much = max_total > 0 && total > max_total;
+        if too_old || too_much {
+            fs::remove_dir_all(&path).map_err(|why| Error::io("remove", &path, why))?;
+            total = total.saturating_sub(bytes);
+            removed.push(path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
+        }
+    }
+    Ok(removed)
+}

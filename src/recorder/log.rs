@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Where a process without a terminal says what went wrong: hook.log beside the running state, and the system log.
+//!
+//! runc shows a hook's stderr only when the hook fails, and ours does not fail; so the file is what the user finds.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+
+use nix::fcntl::OFlag;
+
+use super::run_state::make_run_dir;
+use crate::calendar::Utc;
+use crate::sys::realtime_ns;
+
+/// Size in bytes at which the log is put aside as `hook.log.1`: /run is memory.
+const LOG_MAX: u64 = 256 << 10;
+/// Longest line, in bytes.
+const LINE_MAX: usize = 1024;
+
+/// Appends a line with the time, and passes it to the system log where there is one. Failures are nobody's to hear.
+pub fn log(line: &str) {
+    let mut end = line.len().min(LINE_MAX);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    let line = line.get(..end).unwrap_or_default().replace('\n', " ");
+    if let Ok(dir) = make_run_dir() {
+        let path = dir.join("hook.log");
+        if fs::symlink_metadata(&path).is_ok_and(|file| file.len() > LOG_MAX) {
+            let _ = fs::rename(&path, dir.join("hook.log.1"));
+        }
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
+            .open(&path);
+        if let Ok(mut file) = file {
+            let now = Utc::from_unix(realtime_ns() / 1_000_000_000);
+            let _ = file.write_all(format!("{now} UTC [{}] {line}\n", std::process::id()).as_bytes());
+        }
+    }
+    if let Ok(socket) = UnixDatagram::unbound() {
+        let _ = socket.set_nonblocking(true);
+        // Facility daemon, severity warning (RFC 3164).
+        let _ = socket.send_to(format!("<28>ftrace-analyzer[{}]: {line}", std::process::id()).as_bytes(), "/dev/log");
+    }
+}

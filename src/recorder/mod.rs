@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Recording: from a target and options to a finished recording, whoever dies on the way.
+//!
+//! A [`Session`] is set up (instance, filter, events, files), then its loop moves sub-buffers from the kernel to disk
+//! until the traced tasks are gone or somebody says stop. It stores and does not decode. State for other invocations of
+//! the program (`stop`, `follow`, `list`, `gc`) lies in a directory below /run.
+
+mod control;
+mod drain;
+mod event_loop;
+mod gc;
+mod log;
+mod options;
+mod run_state;
+mod session;
+mod spawn;
+mod target;
+
+pub use control::{Client, Reply};
+pub use event_loop::Ending;
+pub use gc::{apply_limits, sweep, Swept};
+pub use log::log;
+pub use options::{Mode, RecordOptions, DIR_DEFAULT, MAX_SIZE_DEFAULT};
+pub use run_state::{find_running, run_dir, running, RunState};
+pub use session::Session;
+pub use spawn::{spawn, Spawned};
+pub use target::{find_container, Origin, Target};

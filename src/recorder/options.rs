@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the user may choose about a recording, with units and defaults.
+
+use std::path::PathBuf;
+
+use crate::recording::OptionsMeta;
+
+/// How the ring buffer is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Drain all the time.
+    #[default]
+    Continuous,
+    /// Keep the newest in kernel memory; save it at the end or on demand.
+    Flight,
+}
+
+impl Mode {
+    /// The option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Continuous => "continuous",
+            Mode::Flight => "flight",
+        }
+    }
+
+    /// The inverse of [`Mode::name`].
+    pub fn from_name(name: &str) -> Option<Mode> {
+        [Mode::Continuous, Mode::Flight].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+/// Default of `--max-size`, in bytes.
+pub const MAX_SIZE_DEFAULT: u64 = 256 << 20;
+
+/// Where recordings lie by default.
+pub const DIR_DEFAULT: &str = "/var/lib/ftrace-analyzer";
+
+/// Options of one recording.
+#[derive(Clone, Debug)]
+pub struct RecordOptions {
+    /// How the ring buffer is used.
+    pub mode: Mode,
+    /// Ring buffer per CPU in KiB; `None` is the kernel's own size (1408 on all kernels so far), less on small machines.
+    pub buffer_size_kb: Option<u64>,
+    /// Limit of the recording in bytes; 0 is none.
+    pub max_size: u64,
+    /// Limit of its age in seconds; 0 is none.
+    pub max_age_s: u64,
+    /// Label; `None` is the container's id or the command's name.
+    pub name: Option<String>,
+    /// Where recordings lie.
+    pub dir: PathBuf,
+}
+
+impl Default for RecordOptions {
+    fn default() -> Self {
+        RecordOptions {
+            mode: Mode::Continuous,
+            buffer_size_kb: None,
+            max_size: MAX_SIZE_DEFAULT,
+            max_age_s: 0,
+            name: None,
+            dir: PathBuf::from(DIR_DEFAULT),
+        }
+    }
+}
+
+impl RecordOptions {
+    /// As they stand in meta.json; the buffer's size is what the kernel reports.
+    pub fn to_meta(&self, buffer_size_kb: u64) -> OptionsMeta {
+        OptionsMeta {
+            mode: self.mode.name().to_owned(),
+            buffer_size_kb,
+            max_size: self.max_size,
+            max_age_s: self.max_age_s,
+            syscalls: String::new(),
+            errors_only: false,
+        }
+    }
+}

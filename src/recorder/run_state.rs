@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a running recorder tells other invocations of the program: one directory each below /run/ftrace-analyzer, with
+//! `state.json` and the `control` socket. It goes with the recorder; what stays was left by one that was killed.
+//!
+//! A recorder is named by pid, start time and boot id together: pids recycle.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result};
+use crate::ids::Pid;
+use crate::json::Json;
+use crate::proc;
+
+/// Where running state lies by default.
+const RUN_DIR: &str = "/run/ftrace-analyzer";
+
+/// Largest `state.json` read, in bytes; ours have some hundred.
+const STATE_FILE_MAX: usize = 64 << 10;
+
+/// Where running state lies: `FTRACE_ANALYZER_RUN_DIR` (for tests), else /run/ftrace-analyzer.
+pub fn run_dir() -> PathBuf {
+    std::env::var_os("FTRACE_ANALYZER_RUN_DIR")
+        .filter(|dir| !dir.is_empty())
+        .map_or_else(|| RUN_DIR.into(), PathBuf::from)
+}
+
+/// A recorder as its `state.json` tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RunState {
+    /// The recording's directory.
+    pub recording: String,
+    /// Container id or label.
+    pub name: String,
+    /// tracefs instance.
+    pub instance: String,
+    /// The recorder.
+    pub recorder_pid: Pid,
+    /// Its start time in clock ticks after boot.
+    pub recorder_start: u64,
+    /// The boot it runs in.
+    pub boot_id: String,
+    /// First traced process.
+    pub init_pid: Pid,
+    /// Where this was read from; not in the file.
+    #[serde(skip)]
+    pub dir: PathBuf,
+}
+
+impl RunState {
+    /// State of the calling process as recorder of `recording`.
+    pub fn for_this_process(recording: &Path, name: &str, instance: &str, init_pid: Pid) -> RunState {
+        let pid = std::process::id() as Pid;
+        let unit = recording.file_name().map(|name| name.to_owned()).unwrap_or_default();
+        RunState {
+            recording: recording.display().to_string(),
+            name: name.to_owned(),
+            instance: instance.to_owned(),
+            recorder_pid: pid,
+            recorder_start: proc::stat(pid).map_or(0, |stat| stat.start_time),
+            boot_id: proc::boot_id(),
+            init_pid,
+            dir: run_dir().join(unit),
+        }
+    }
+
+    /// Makes the directory and writes the file.
+    pub fn publish(&self) -> Result<()> {
+        make_run_dir()?;
+        fs::DirBuilder::new().mode(0o700).create(&self.dir).map_err(|why| Error::io("create", &self.dir, why))?;
+        let mut json = Json::new();
+        json.begin_object().field_str("recording", &self.recording).field_str("name", &self.name);
+        json.field_str("instance", &self.instance).field_i64("recorder_pid", i64::from(self.recorder_pid));
+        json.field_u64("recorder_start", self.recorder_start).field_str("boot_id", &self.boot_id);
+        json.field_i64("init_pid", i64::from(self.init_pid)).end_object().newline();
+        let path = self.dir.join("state.json");
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(json.as_bytes()));
+        written.map_err(|why| {
+            self.withdraw();
+            Error::io("write", &path, why)
+        })
+    }
+
+    /// Removes the directory.
+    pub fn withdraw(&self) {
+        for file in ["control", "state.json"] {
+            let _ = fs::remove_file(self.dir.join(file));
+        }
+        let _ = fs::remove_dir(&self.dir);
+    }
+
+    /// Reads the state in `dir`.
+    pub fn read(dir: &Path) -> Result<RunState> {
+        let path = dir.join("state.json");
+        let bytes = fs::read(&path).map_err(|why| Error::io("read", &path, why))?;
+        if bytes.len() > STATE_FILE_MAX {
+            return Err(Error::limit(format!("{} is too large", path.display()), STATE_FILE_MAX as u64));
+        }
+        let mut buffer = vec![0u8; bytes.len()];
+        let (mut state, _): (RunState, usize) = serde_json_core::from_slice_escaped(&bytes, &mut buffer)
+            .map_err(|why| Error::malformed(format!("{}: {why}", path.display()), None))?;
+        state.dir = dir.to_owned();
+        Ok(state)
+    }
+
+    /// Whether its recorder runs.
+    pub fn is_alive(&self) -> bool {
+        self.boot_id == proc::boot_id()
+            && proc::stat(self.recorder_pid)
+                .is_some_and(|stat| stat.start_time == self.recorder_start && !matches!(stat.state, 'Z' | 'X'))
+    }
+
+    /// The recording's directory name: container id or label, and start time.
+    pub fn unit(&self) -> &str {
+        self.recording.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// Makes /run/ftrace-analyzer.
+pub fn make_run_dir() -> Result<PathBuf> {
+    let dir = run_dir();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|why| Error::io("create", &dir, why))?;
+    Ok(dir)
+}
+
+/// All states, of running and of killed recorders, and the directories whose state cannot be read.
+pub fn all_states() -> (Vec<RunState>, Vec<PathBuf>) {
+    let mut states = Vec::new();
+    let mut unreadable = Vec::new();
+    let Ok(entries) = fs::read_dir(run_dir()) else { return (states, unreadable) };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if !path.is_dir() {
+            continue;
+        }
+        match RunState::read(&path) {
+            Ok(state) => states.push(state),
+            Err(_) => unreadable.push(path),
+        }
+    }
+    states.sort_by(|a, b| a.recording.cmp(&b.recording));
+    (states, unreadable)
+}
+
+/// The recorders that run.
+pub fn running() -> Vec<RunState> {
+    all_states().0.into_iter().filter(RunState::is_alive).collect()
+}
+
+/// The running recorder that `wanted` names: container id or label, recording name, path, or a unique beginning of one.
+pub fn find_running(wanted: &str) -> Result<RunState> {
+    let mut states = running();
+    let exact = |state: &RunState| state.name == wanted || state.unit() == wanted || state.recording == wanted;
+    if let Some(at) = states.iter().rposition(exact) {
+        return Ok(states.swap_remove(at));
+    }
+    states.retain(|state| state.unit().starts_with(wanted));
+    match states.len() {
+        0 => {
+            Err(Error::not_found(format!("a running recording {wanted}"))
+                .hint("ftrace-analyzer list shows what there is"))
+        }
+        1 => Ok(states.swap_remove(0)),
+        count => Err(Error::new(Kind::Busy { by: format!("{count} running recordings begin with {wanted}") })
+            .hint("give more of the name")),
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A recorder in a process of its own that whoever started us can forget about.
+//!
+//! The child sets tracing up itself and says through a pipe when it is on, or why it is not; the parent returns only
+//! then. The child keeps none of our descriptors: a hook's stdout that stays open blocks runc until the recorder ends.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+use nix::fcntl::OFlag;
+use nix::unistd::{pipe2, setsid};
+
+use super::log::log;
+use super::options::RecordOptions;
+use super::session::Session;
+use super::target::Target;
+use crate::error::{Error, Result};
+use crate::ids::Pid;
+use crate::sys::{self, Forked};
+
+/// A recorder that has begun.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The recorder's process.
+    pub pid: Pid,
+    /// The recording's directory.
+    pub dir: PathBuf,
+}
+
+/// Starts a recorder; returns when tracing is on.
+pub fn spawn(target: &Target, options: &RecordOptions) -> Result<Spawned> {
+    let (ready, said) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::sys("make a pipe", errno))?;
+    match sys::fork().map_err(|why| Error::sys("start the recorder", why))? {
+        Forked::Child => {
+            sys::close_others(&[said.as_raw_fd()]);
+            let code = record(target, options, File::from(said));
+            // No destructor of the parent's frames may run here: their descriptors are closed.
+            std::process::exit(code);
+        }
+        Forked::Parent(pid) => {
+            drop(said);
+            let mut answer = String::new();
+            let _ = File::from(ready).take(64 << 10).read_to_string(&mut answer);
+            match answer.split_once(' ') {
+                Some(("on", dir)) => Ok(Spawned { pid, dir: PathBuf::from(dir.trim_end()) }),
+                Some((code, text)) => Err(Error::relayed(code, text)),
+                None => Err(Error::sys("start the recorder", std::io::Error::from(std::io::ErrorKind::UnexpectedEof))),
+            }
+        }
+    }
+}
+
+/// The child's life.
+fn record(target: &Target, options: &RecordOptions, mut said: File) -> i32 {
+    let _ = setsid();
+    let _ = sys::detach_stdio();
+    let _ = std::env::set_current_dir("/");
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    sys::set_name("ftrace-recorder");
+    // The buffers must not fill while somebody else has the processor.
+    sys::lower_nice(-15);
+    match Session::start(target, options) {
+        Ok(session) => {
+            let _ = said.write_all(format!("on {}\n", session.dir().display()).as_bytes());
+            drop(said);
+            if let super::Ending::Fault(why) = session.run() {
+                log(&format!("recording of {}: {why}", target.label));
+            }
+            0
+        }
+        Err(why) => {
+            let _ = said.write_all(why.to_relay().as_bytes());
+            1
+        }
+    }
+}

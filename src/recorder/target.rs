@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Whom to trace: the first process and all threads that exist when tracing begins.
+//!
+//! `set_event_pid` takes threads, not processes, and adds only children born later: at createRuntime runc's init has
+//! five threads already, and a container that runs may have hundreds.
+
+use crate::error::{Error, Kind, Result};
+use crate::ids::Pid;
+use crate::proc;
+use crate::recording::{ContainerMeta, InitialTask};
+
+/// How a recording was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An OCI hook.
+    Hook,
+    /// `run`.
+    Run,
+    /// `attach`.
+    Attach,
+}
+
+impl Origin {
+    /// As it stands in meta.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Origin::Hook => "hook",
+            Origin::Run => "run",
+            Origin::Attach => "attach",
+        }
+    }
+}
+
+/// Whom to trace.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// How it was started.
+    pub origin: Origin,
+    /// The recording's label: container id, command name or `pid-N`; letters, digits and `_+.-` only.
+    pub label: String,
+    /// The container, as far as it is known.
+    pub container: ContainerMeta,
+    /// The command line of `run`.
+    pub command: Vec<String>,
+    /// The first process: the recording ends when it and all that came of it are gone.
+    pub init_pid: Pid,
+    /// Processes traced from the start besides the first: those of a container that runs already.
+    pub others: Vec<Pid>,
+    /// Whether the first process still is the runtime (or our launcher) and becomes the program by execve.
+    pub starts_in_runtime: bool,
+}
+
+impl Target {
+    /// The threads that are there now.
+    pub fn threads(&self) -> Vec<Pid> {
+        let mut threads = proc::threads(self.init_pid);
+        for pid in &self.others {
+            threads.extend(proc::threads(*pid));
+        }
+        threads.sort_unstable();
+        threads.dedup();
+        threads
+    }
+
+    /// The tasks for meta.json.
+    pub fn initial_tasks(&self, threads: &[Pid]) -> Vec<InitialTask> {
+        let mut last: Option<(Pid, String)> = None;
+        let tasks = threads.iter().map(|tid| {
+            let tgid = proc::thread_group(*tid).unwrap_or(*tid);
+            let abi = match &last {
+                Some((known, abi)) if *known == tgid => abi.clone(),
+                _ => proc::abi(tgid).map(|abi| abi.name().to_owned()).unwrap_or_default(),
+            };
+            last = Some((tgid, abi.clone()));
+            InitialTask { tid: *tid, tgid, comm: proc::comm(*tid), abi }
+        });
+        tasks.collect()
+    }
+}
+
+/// Whether the last parts of a cgroup path name the container: as runc and crun (`ID`, `runc-ID.scope`), Docker
+/// (`docker-ID.scope`), CRI-O (`crio-ID.scope`), containerd (`cri-containerd-ID.scope`, `…:cri-containerd:ID`), Podman
+/// (`libpod-ID.scope`, with `/container` below) write it. `prefix`: the id may be cut short.
+fn id_in_cgroup<'a>(path: &'a str, wanted: &str) -> Option<&'a str> {
+    path.split('/').rev().find_map(|part| {
+        let part = part.strip_suffix(".scope").unwrap_or(part);
+        let part = part.rsplit(':').next().unwrap_or(part);
+        // conmon's own group is beside the container's, not the container.
+        if part.contains("conmon") {
+            return None;
+        }
+        let known = ["runc-", "crun-", "docker-", "crio-", "cri-containerd-", "libpod-", "nerdctl-"];
+        let id = known.iter().find_map(|prefix| part.strip_prefix(prefix)).unwrap_or(part);
+        (!wanted.is_empty() && id.starts_with(wanted)).then_some(id)
+    })
+}
+
+/// The container that runs under this id or unique beginning of it: its whole id and its processes, the first one first.
+pub fn find_container(wanted: &str) -> Result<(String, Vec<Pid>)> {
+    let mut found: Vec<(String, Vec<Pid>)> = Vec::new();
+    for pid in proc::processes() {
+        let paths = proc::cgroup_paths(pid);
+        let Some(id) = paths.iter().find_map(|path| id_in_cgroup(path, wanted)) else { continue };
+        match found.iter_mut().find(|(known, _)| known == id) {
+            Some((_, pids)) => pids.push(pid),
+            None => found.push((id.to_owned(), vec![pid])),
+        }
+    }
+    if let Some(exact) = found.iter().position(|(id, _)| id == wanted) {
+        return Ok(found.swap_remove(exact));
+    }
+    match found.len() {
+        0 => Err(Error::not_found(format!("a running container {wanted}"))
+            .hint("name the id that the runtime lists (runc list, podman ps --no-trunc), or pid:N")),
+        1 => Ok(found.swap_remove(0)),
+        count => {
+            let ids: Vec<&str> = found.iter().take(4).map(|(id, _)| id.as_str()).collect();
+            Err(Error::new(Kind::Busy {
+                by: format!("{count} containers begin with {wanted}: {} …", ids.join(", "))
+            })
+            .hint("give more of the id"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_found_in_the_cgroups_of_each_engine() {
+        let id = "0123456789abcdef";
+        for path in [
+            "/demo-0123456789abcdef".replace("demo-", ""),
+            format!("/system.slice/runc-{id}.scope"),
+            format!("/docker/{id}"),
+            format!("/system.slice/docker-{id}.scope"),
+            format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"),
+            format!("/kubepods-besteffort-pod1.slice:cri-containerd:{id}"),
+            format!("/kubepods/besteffort/pod1/crio-{id}"),
+            format!("/machine.slice/libpod-{id}.scope/container"),
+            format!("/x/{id}/init.scope"),
+        ] {
+            assert_eq!(id_in_cgroup(&path, id), Some(id), "{path}");
+            assert_eq!(id_in_cgroup(&path, "0123"), Some(id), "{path}");
+            assert_eq!(id_in_cgroup(&path, "123"), None, "{path}");
+        }
+        assert_eq!(id_in_cgroup(&format!("/machine.slice/crio-conmon-{id}.scope"), id), None);
+        assert_eq!(id_in_cgroup("/a/b", ""), None);
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Processes: fork, process descriptors, detaching from whoever started us.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use nix::libc;
+
+use crate::ids::Pid;
+
+/// Which side of a [`fork`] this is.
+#[derive(Debug)]
+pub enum Forked {
+    /// The new process.
+    Child,
+    /// The old one; holds the new one's id.
+    Parent(Pid),
+}
+
+/// fork(2). The program is single-threaded, so the child may go on as any program does.
+pub fn fork() -> io::Result<Forked> {
+    // SAFETY: nothing in this crate starts threads, so no lock can be held by a thread that the child lacks.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(pid)),
+    }
+}
+
+/// pidfd_open(2), Linux 5.3 and later; the descriptor becomes readable when the process ends, and never means another one.
+pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Closes all descriptors but those in `keep` (and 0 to 2). close_range(2) is 5.9 and later and has no wrapper in musl;
+/// below that /proc/self/fd is walked.
+///
+/// For a child right after fork that never returns to its parent's frames: values there that own descriptors must not be
+/// dropped any more.
+pub fn close_others(keep: &[RawFd]) {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd > 2).collect();
+    keep.sort_unstable();
+    let mut first: libc::c_uint = 3;
+    for fd in &keep {
+        let fd = *fd as libc::c_uint;
+        if fd > first && !close_range(first, fd - 1) {
+            return close_by_proc(&keep);
+        }
+        first = fd + 1;
+    }
+    if !close_range(first, libc::c_uint::MAX) {
+        close_by_proc(&keep);
+    }
+}
+
+fn close_range(first: libc::c_uint, last: libc::c_uint) -> bool {
+    // SAFETY: closes descriptors that, by the contract of `close_others`, no living value owns.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) == 0 }
+}
+
+fn close_by_proc(keep: &[RawFd]) {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<RawFd> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2 && !keep.contains(fd)) {
+        // SAFETY: as above; closing one twice (the directory's own) only fails.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Puts /dev/null on standard input, output and error, so that nobody waits for us to close them: runc reads a hook's
+/// output until its end, not until the hook exits.
+pub fn detach_stdio() -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    for fd in 0..3 {
+        // SAFETY: 0 to 2 are replaced, not closed, and `null` is open.
+        if unsafe { libc::dup2(null.as_raw_fd(), fd) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    if null.as_raw_fd() < 3 {
+        // It was given one of the three numbers because that one was closed: it must stay open.
+        std::mem::forget(null);
+    }
+    Ok(())
+}
+
+/// Sets the name that ps shows; what is behind the 15th byte is cut off (prctl PR_SET_NAME).
+pub fn set_name(name: &str) {
+    let mut buffer = [0u8; 16];
+    for (to, from) in buffer.iter_mut().zip(name.bytes().take(15)) {
+        *to = from;
+    }
+    // SAFETY: the kernel reads at most 16 bytes, and the buffer ends in NUL.
+    unsafe { libc::prctl(libc::PR_SET_NAME, buffer.as_ptr()) };
+}
+
+/// Asks for more processor time (setpriority); a refusal is no error, the recorder then runs as any other process.
+pub fn lower_nice(nice: i32) {
+    // SAFETY: integers only.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+}
+
+/// What a child has to undo before it executes a program: Rust ignores SIGPIPE, and signals that we read through a
+/// descriptor are blocked; both would be inherited.
+pub fn reset_signals() {
+    use nix::sys::signal::{signal, sigprocmask, SigHandler, SigSet, SigmaskHow, Signal};
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    // SAFETY: the default disposition runs no code of ours.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+}
+
+/// Ignores a signal in this process.
+pub fn ignore_signal(which: nix::sys::signal::Signal) {
+    // SAFETY: ignoring runs no code of ours.
+    let _ = unsafe { nix::sys::signal::signal(which, nix::sys::signal::SigHandler::SigIgn) };
+}
