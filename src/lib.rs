@@ -26,8 +26,13 @@ pub mod tracefs;
 pub mod oci;
 pub mod recording;
 
+pub mod tasks;
+
+pub mod calls;
+
 // 4 features, independent of one another
 pub mod recorder;
+pub mod report;
 
 // 5 the surface
 pub mod cli;

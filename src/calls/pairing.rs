@@ -1,0 +1,532 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Enter and exit matched per task, and what it means where one is without the other.
+//!
+//! An exit without an enter is: the return of clone in the child (x86 writes one, arm does not; kernel/entry), a call
+//! answered by seccomp (which runs before `trace_sys_enter`), a call that began before tracing did, or one whose enter
+//! was lost. The kernel marks none of them, so the task's history decides. execve's exit comes after
+//! `sched_process_exec`; `rt_sigreturn` on x86 and arm64 exits with the number -1.
+
+use crate::arch::{Abi, Arch};
+use crate::error::{Error, Result};
+use crate::format::Event;
+use crate::ids::{CpuId, Pid, SyscallNr, Timestamp};
+use crate::recording::{Item, Meta};
+use crate::tasks::{Abis, Comm, Slot, Tasks, Votes};
+
+use super::ending::{GroupEnd, ThreadEnd, KILL};
+use super::{Call, End, Note, Steps, What};
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Not known: no event yet.
+    #[default]
+    Unknown,
+    /// Made while we watched, no call yet.
+    Newborn,
+    /// In user space.
+    Outside,
+    /// In a call.
+    Inside,
+    /// In `exit` or `exit_group`, which has been told already.
+    Leaving,
+}
+
+/// What is kept per task; `T` is the ticket of [`Steps`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct State<T> {
+    phase: Phase,
+    /// Time of its last call event.
+    last: Timestamp,
+    /// The open call ([`Phase::Inside`]).
+    entered: Timestamp,
+    nr: SyscallNr,
+    args: [u64; 6],
+    /// The task's number then: an execve by another thread than the leader changes it.
+    pid: Pid,
+    comm: Comm,
+    abi: Option<Abi>,
+    /// It has called execve and not entered a call since: the ABI of the program it ran before.
+    before_exec: Option<Abi>,
+    ticket: T,
+    /// Whether its own end is in sight.
+    end: ThreadEnd,
+    /// Its process's; kept with the leader only.
+    group: GroupEnd,
+}
+
+/// Numbers of one ABI's calls that pairing treats on their own.
+#[derive(Clone, Copy, Debug)]
+struct Special {
+    exit: SyscallNr,
+    exit_group: SyscallNr,
+    sigreturn: SyscallNr,
+    rt_sigreturn: SyscallNr,
+    execve: SyscallNr,
+    execveat: SyscallNr,
+    clone: SyscallNr,
+    clone3: SyscallNr,
+    fork: SyscallNr,
+    vfork: SyscallNr,
+}
+
+const NO_SUCH_CALL: SyscallNr = SyscallNr::MIN;
+
+const fn special(abi: Abi) -> Special {
+    match abi {
+        Abi::X86_64 => Special {
+            exit: 60,
+            exit_group: 231,
+            sigreturn: NO_SUCH_CALL,
+            rt_sigreturn: 15,
+            execve: 59,
+            execveat: 322,
+            clone: 56,
+            clone3: 435,
+            fork: 57,
+            vfork: 58,
+        },
+        Abi::I386 => Special {
+            exit: 1,
+            exit_group: 252,
+            sigreturn: 119,
+            rt_sigreturn: 173,
+            execve: 11,
+            execveat: 358,
+            clone: 120,
+            clone3: 435,
+            fork: 2,
+            vfork: 190,
+        },
+        Abi::Aarch64 => Special {
+            exit: 93,
+            exit_group: 94,
+            sigreturn: NO_SUCH_CALL,
+            rt_sigreturn: 139,
+            execve: 221,
+            execveat: 281,
+            clone: 220,
+            clone3: 435,
+            fork: NO_SUCH_CALL,
+            vfork: NO_SUCH_CALL,
+        },
+        Abi::Arm => Special {
+            exit: 1,
+            exit_group: 248,
+            sigreturn: 119,
+            rt_sigreturn: 173,
+            execve: 11,
+            execveat: 387,
+            clone: 120,
+            clone3: 435,
+            fork: 2,
+            vfork: 190,
+        },
+    }
+}
+
+/// Whether the call leaves a restored register where a result would be.
+#[inline]
+pub(super) fn is_sigreturn(abi: Abi, nr: SyscallNr) -> bool {
+    let special = special(abi);
+    nr == special.rt_sigreturn || nr == special.sigreturn
+}
+
+/// Follows the tasks of a recording and pairs their calls; see the module's description.
+pub struct Tracker<S: Steps> {
+    tasks: Tasks<State<S::Ticket>>,
+    native: Abi,
+    /// Whether the child of clone writes an exit of its own.
+    child_returns: bool,
+    /// The latest end of all gaps so far.
+    gap_end: Timestamp,
+    votes: Option<Votes>,
+    /// Time of the newest event.
+    now: Timestamp,
+}
+
+/// The traced machine's architecture, or why its calls cannot be named.
+fn arch(meta: &Meta) -> Result<Arch> {
+    meta.arch().ok_or_else(|| Error::unsupported(format!("system call tables for {:?}", meta.host.machine)))
+}
+
+impl<S: Steps> Tracker<S> {
+    /// For a recording; `abis` where an earlier pass found them. With `vote` the evidence for the next pass is gathered.
+    pub fn new(meta: &Meta, abis: Option<Abis>, vote: bool) -> Result<Tracker<S>> {
+        let arch = arch(meta)?;
+        let abis = abis.unwrap_or_else(|| Abis::new(arch));
+        Ok(Tracker {
+            native: abis.native,
+            child_returns: matches!(arch, Arch::X86_64 | Arch::X86),
+            gap_end: 0,
+            votes: (vote && abis.compat.is_some()).then(|| Votes::new(&abis)),
+            tasks: Tasks::new(meta, abis),
+            now: 0,
+        })
+    }
+
+    /// Tasks seen so far, the runtime's too.
+    pub fn tasks_seen(&self) -> u64 {
+        self.tasks.seen
+    }
+
+    /// Whether the container's first execve is still to come.
+    pub fn in_runtime(&self) -> bool {
+        self.tasks.in_runtime()
+    }
+
+    /// Time of the newest event.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The ABIs by the evidence gathered, where that was asked for.
+    pub fn abis(&self) -> Abis {
+        let abis = self.tasks.abis().clone();
+        match &self.votes {
+            Some(votes) => abis.with(votes),
+            None => abis,
+        }
+    }
+
+    /// Takes the next item of the stream.
+    #[inline]
+    pub fn feed(&mut self, item: Item<'_>, steps: &mut S) {
+        match item {
+            // Numbers below 0 are no task's: damage that decoded by chance.
+            Item::Event { pid, .. } if pid < 0 => {}
+            Item::Event { ts, cpu, pid, event } => {
+                self.now = ts;
+                match event {
+                    Event::SysEnter { nr, args } => self.enter(ts, cpu, pid, nr, &args, steps),
+                    Event::SysExit { nr, ret } => self.exit(ts, cpu, pid, nr, ret, steps),
+                    other => self.other(ts, cpu, pid, other, steps),
+                }
+            }
+            Item::Lost { cpu, from, to, count } => {
+                self.gap_end = self.gap_end.max(to);
+                steps.note(about_recording(from, What::Lost { cpu, from, to, count }));
+            }
+            Item::Damaged { cpu, ts, file, offset, error } => {
+                // What the rest of that page held happened before the CPU's next event, whose time is not known yet.
+                self.gap_end = self.gap_end.max(ts.saturating_add(1));
+                steps.note(about_recording(ts, What::Damaged { cpu, file, offset, error }));
+            }
+        }
+    }
+
+    /// Ends the recording: what is open stays unfinished.
+    pub fn finish(&mut self, steps: &mut S) {
+        for task in self.tasks.iter_mut() {
+            if task.state.phase == Phase::Inside {
+                task.state.phase = Phase::Unknown;
+                let call = open_call(task.tgid, task.runtime, &task.state, self.native);
+                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+            }
+        }
+    }
+
+    #[inline]
+    fn enter(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, nr: SyscallNr, args: &[u64; 6], steps: &mut S) {
+        let slot = self.tasks.slot(cpu, pid);
+        let Some(task) = self.tasks.get_mut(slot) else { return };
+        if task.ended.is_some() {
+            // The number came round again and the birth was lost.
+            self.tasks.make(pid);
+            return self.enter(ts, cpu, pid, nr, args, steps);
+        }
+        if task.state.phase == Phase::Inside {
+            // Its exit was lost.
+            let call = open_call(task.tgid, task.runtime, &task.state, self.native);
+            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+        }
+        if !task.settled {
+            if let Some(votes) = &mut self.votes {
+                task.settled = votes.entered(task.image, nr, args);
+            }
+        }
+        let survived = task.state.end.entered_call();
+        let (tgid, runtime, comm, abi) = (task.tgid, task.runtime, task.comm, task.abi);
+        let special = special(abi);
+        let leaves = nr == special.exit || nr == special.exit_group;
+        let mut call = Call {
+            entered: ts,
+            ended: ts,
+            ret: 0,
+            args: *args,
+            nr,
+            pid,
+            tgid,
+            comm,
+            abi,
+            end: End::Open,
+            uncertain: false,
+            runtime,
+        };
+        let state = &mut task.state;
+        state.last = ts;
+        if leaves {
+            state.phase = Phase::Leaving;
+            state.nr = nr;
+            call.end = End::Never;
+            let status = args.first().copied().unwrap_or(0);
+            if nr == special.exit {
+                state.end.exit(status);
+            }
+            steps.whole(&call);
+            if nr == special.exit_group {
+                self.group(slot, |group| group.exit_group(status));
+            }
+            return;
+        }
+        state.phase = Phase::Inside;
+        state.before_exec = None;
+        state.entered = ts;
+        state.nr = nr;
+        state.args = *args;
+        state.pid = pid;
+        state.comm = comm;
+        state.abi = Some(abi);
+        state.ticket = steps.opened(&call);
+        if nr == special.execve || nr == special.execveat {
+            self.group(slot, |group| group.exec_entered(pid));
+        }
+        if survived {
+            self.group(slot, GroupEnd::survived);
+        }
+    }
+
+    #[inline]
+    fn exit(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, nr: SyscallNr, ret: i64, steps: &mut S) {
+        let slot = self.tasks.slot(cpu, pid);
+        let Some(task) = self.tasks.get_mut(slot) else { return };
+        let state = &mut task.state;
+        // A gap that reaches into the time since the task's last event may have swallowed others of it.
+        let uncertain = self.gap_end > state.last;
+        let abi = state.abi.unwrap_or(task.abi);
+        let matches = nr == state.nr || (nr == -1 && is_sigreturn(abi, state.nr));
+        if state.phase == Phase::Inside && matches {
+            let call = Call {
+                ended: ts,
+                ret,
+                end: End::Returned,
+                uncertain,
+                ..open_call(task.tgid, task.runtime, state, self.native)
+            };
+            state.phase = Phase::Outside;
+            state.last = ts;
+            steps.closed(state.ticket, &call);
+            if !task.settled && !is_sigreturn(abi, call.nr) {
+                if let Some(votes) = &mut self.votes {
+                    task.settled = votes.returned(task.image, ret);
+                }
+            }
+            if ret < 0 && (nr == special(abi).execve || nr == special(abi).execveat) {
+                self.group(slot, |group| group.exec_failed(pid));
+            }
+            return;
+        }
+        self.exit_alone(ts, slot, nr, ret, uncertain, steps);
+    }
+
+    /// An exit that is not that of the open call.
+    #[cold]
+    fn exit_alone(&mut self, ts: Timestamp, slot: Slot, nr: SyscallNr, ret: i64, uncertain: bool, steps: &mut S) {
+        if self.tasks.get(slot).is_some_and(|task| task.ended.is_some()) {
+            // The number came round again and the birth was lost.
+            if let Some(pid) = self.tasks.get(slot).map(|task| task.pid) {
+                self.tasks.make(pid);
+            }
+        }
+        let (child_returns, native) = (self.child_returns, self.native);
+        let Some(task) = self.tasks.get_mut(slot) else { return };
+        if task.state.phase == Phase::Inside {
+            let call = open_call(task.tgid, task.runtime, &task.state, native);
+            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+        }
+        let before = task.state.phase;
+        task.state.phase = Phase::Outside;
+        task.state.last = ts;
+        // execve returns with the number it was called by, whatever the new program speaks.
+        let abi = task.state.before_exec.take().unwrap_or(task.abi);
+        let special = special(abi);
+        let forks = nr == special.clone || nr == special.clone3 || nr == special.fork || nr == special.vfork;
+        if child_returns && ret == 0 && forks && matches!(before, Phase::Unknown | Phase::Newborn) {
+            return;
+        }
+        let call = Call {
+            entered: ts,
+            ended: ts,
+            ret,
+            args: [0; 6],
+            nr,
+            pid: task.pid,
+            tgid: task.tgid,
+            comm: task.comm,
+            abi,
+            // A sigreturn shows as -1; a skipped call (ptrace) too.
+            end: if before == Phase::Outside && !uncertain && nr >= 0 { End::Refused } else { End::StartUnknown },
+            uncertain,
+            runtime: task.runtime,
+        };
+        steps.whole(&call);
+    }
+
+    /// Changes what is known of the end of the process that the task belongs to.
+    fn group(&mut self, slot: Slot, change: impl FnOnce(&mut GroupEnd)) {
+        let leader = self.leader(slot);
+        if let Some(task) = self.tasks.get_mut(leader) {
+            change(&mut task.state.group);
+        }
+    }
+
+    fn leader(&self, slot: Slot) -> Slot {
+        match self.tasks.get(slot) {
+            Some(task) if task.tgid != 0 && task.tgid != task.pid => self.tasks.find(task.tgid).unwrap_or(slot),
+            _ => slot,
+        }
+    }
+
+    #[cold]
+    fn other(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, event: Event<'_>, steps: &mut S) {
+        match event {
+            Event::NewTask { pid: child, flags, comm } => self.born(ts, cpu, pid, child, Some(flags), comm, steps),
+            Event::Fork { parent, child, comm } => self.born(ts, cpu, parent, child, None, comm, steps),
+            Event::Rename { pid, comm } => self.tasks.renamed(cpu, pid, comm),
+            Event::Exec { pid, old_pid, filename } => self.execed(ts, pid, old_pid, filename, steps),
+            Event::Exit { pid, comm } => self.ended(ts, cpu, pid, comm, steps),
+            Event::SignalDeliver { sig, code, handler } => {
+                let slot = self.tasks.slot(cpu, pid);
+                let leader = self.leader(slot);
+                let Some(mut group) = self.tasks.get(leader).map(|task| task.state.group) else { return };
+                if let Some(task) = self.tasks.get_mut(slot) {
+                    task.state.end.delivered(&mut group, sig, handler);
+                }
+                self.group(slot, |known| *known = group);
+                if sig != KILL {
+                    self.note(ts, slot, What::Signal { sig, code }, steps);
+                }
+            }
+            Event::SignalGenerate { sig, pid: target, result: 0, .. } => {
+                if let Some(slot) = self.tasks.find(target) {
+                    self.group(slot, |group| group.sent(sig));
+                }
+            }
+            Event::SignalGenerate { .. } | Event::Other { .. } | Event::SysEnter { .. } | Event::SysExit { .. } => {}
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // the fields of one event
+    fn born(
+        &mut self,
+        ts: Timestamp,
+        cpu: CpuId,
+        parent: Pid,
+        child: Pid,
+        flags: Option<u64>,
+        comm: &[u8],
+        steps: &mut S,
+    ) {
+        let parent = self.tasks.slot(cpu, parent);
+        if child <= 0 {
+            return;
+        }
+        let newborn = |state: &State<S::Ticket>| state.phase == Phase::Newborn;
+        // A namesake whose end was lost leaves its call behind.
+        if let Some(task) = self.tasks.find(child).and_then(|slot| self.tasks.get(slot)) {
+            if task.state.phase == Phase::Inside {
+                let call = open_call(task.tgid, task.runtime, &task.state, self.native);
+                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+            }
+        }
+        let Some(slot) = self.tasks.born(ts, parent, child, comm, flags, newborn) else { return };
+        let mut thread = None;
+        if let Some(task) = self.tasks.get_mut(slot) {
+            task.state.phase = Phase::Newborn;
+            task.state.last = ts;
+            thread = flags.map(|_| task.tgid != task.pid);
+        }
+        self.note(ts, parent, What::Fork { child, thread, comm: Comm::new(comm) }, steps);
+    }
+
+    fn execed(&mut self, ts: Timestamp, pid: Pid, old_pid: Pid, filename: &[u8], steps: &mut S) {
+        if pid <= 0 {
+            return;
+        }
+        // The leader that made way, and whose end was lost.
+        if old_pid != pid {
+            if let Some(task) = self.tasks.find(pid).and_then(|slot| self.tasks.get_mut(slot)) {
+                if task.state.phase == Phase::Inside {
+                    let call = open_call(task.tgid, task.runtime, &task.state, self.native);
+                    task.state.phase = Phase::Unknown;
+                    steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+                }
+            }
+        }
+        let before = self.tasks.find(old_pid).and_then(|slot| self.tasks.get(slot)).map(|task| task.abi);
+        let slot = self.tasks.execed(pid, old_pid, filename);
+        if let Some(task) = self.tasks.get_mut(slot) {
+            task.state.before_exec = before;
+            if task.state.phase != Phase::Inside {
+                // The enter was lost, or came before the recording: an exit that follows is no refusal.
+                task.state.phase = Phase::Unknown;
+            }
+            task.state.group = GroupEnd::default();
+            task.state.end = ThreadEnd::default();
+        }
+        self.note(ts, slot, What::Exec { old_pid, filename: filename.to_vec() }, steps);
+    }
+
+    fn ended(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, comm: &[u8], steps: &mut S) {
+        let slot = self.tasks.slot(cpu, pid);
+        let leader = self.leader(slot);
+        let Some(group) = self.tasks.get(leader).map(|task| task.state.group) else { return };
+        let Some(task) = self.tasks.get_mut(slot) else { return };
+        if task.comm == Comm::default() {
+            task.comm = Comm::new(comm);
+        }
+        let phase = task.state.phase;
+        task.state.phase = Phase::Unknown;
+        if phase == Phase::Inside {
+            let call = open_call(task.tgid, task.runtime, &task.state, self.native);
+            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+        }
+        if let (Some(votes), Phase::Inside | Phase::Leaving) = (&mut self.votes, phase) {
+            if !task.settled && !task.state.end.by_signal() {
+                votes.ended_in(task.image, task.state.nr);
+            }
+        }
+        let cause = task.state.end.cause(&group, pid);
+        self.note(ts, slot, What::Exit(cause), steps);
+        self.tasks.exited(ts, slot);
+    }
+
+    fn note(&self, ts: Timestamp, slot: Slot, what: What, steps: &mut S) {
+        let Some(task) = self.tasks.get(slot) else { return };
+        let (pid, tgid, comm, runtime) = (task.pid, task.tgid, task.comm, task.runtime);
+        steps.note(Note { ts, pid, tgid, comm, runtime, what });
+    }
+}
+
+fn about_recording(ts: Timestamp, what: What) -> Note {
+    Note { ts, pid: 0, tgid: 0, comm: Comm::default(), runtime: false, what }
+}
+
+/// The call a task is in.
+#[inline]
+fn open_call<T>(tgid: Pid, runtime: bool, state: &State<T>, native: Abi) -> Call {
+    Call {
+        entered: state.entered,
+        ended: state.entered,
+        ret: 0,
+        args: state.args,
+        nr: state.nr,
+        pid: state.pid,
+        tgid,
+        comm: state.comm,
+        abi: state.abi.unwrap_or(native),
+        end: End::Open,
+        uncertain: false,
+        runtime,
+    }
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Calls told in the order in which they were entered, within the queue's capacity and beyond it.
+
+use std::cell::Cell;
+
+use super::super::prepass::Finder;
+use super::*;
+use crate::format::Event;
+
+/// Task 1 enters a read, task 2 makes `others` calls, task 1's read returns, task 2 makes one more.
+fn blocked<S: Steps>(tracker: &mut Tracker<S>, steps: &mut S, others: usize) {
+    let mut ts = 0;
+    let mut feed = |pid, event| {
+        ts += 10;
+        tracker.feed(Item::Event { ts, cpu: 0, pid, event }, steps);
+    };
+    let args = |arg| [arg, 0, 0, 0, 0, 0];
+    feed(1, Event::SysEnter { nr: READ, args: args(3) });
+    for turn in 0..others as u64 {
+        feed(2, Event::SysEnter { nr: WRITE, args: args(turn) });
+        feed(2, Event::SysExit { nr: WRITE, ret: 0 });
+    }
+    feed(1, Event::SysExit { nr: READ, ret: 7 });
+    feed(2, Event::SysEnter { nr: GETPID, args: args(0) });
+    feed(2, Event::SysExit { nr: GETPID, ret: 2 });
+    tracker.finish(steps);
+}
+
+fn long_calls(others: usize, max: usize) -> LongCalls {
+    let mut tracker = Tracker::new(&meta("x86_64", &[]), None, false).unwrap();
+    let mut finder = Finder::new(max);
+    blocked(&mut tracker, &mut finder, others);
+    finder.into_calls()
+}
+
+fn in_order(order: Order<'_, Shown>, others: usize) -> Vec<String> {
+    let mut order = order;
+    let mut tracker = Tracker::new(&meta("x86_64", &[]), None, false).unwrap();
+    blocked(&mut tracker, &mut order, others);
+    order.flush();
+    order.lines.0
+}
+
+#[test]
+fn a_call_that_spans_the_whole_queue_needs_no_look_ahead_and_one_more_does() {
+    for (others, looks) in [(7, 0), (8, 1), (100, 1)] {
+        let looked = Cell::new(0);
+        let mut order = Order::with_max(Shown::default(), 8);
+        order.look_ahead = Some(Box::new(|| {
+            looked.set(looked.get() + 1);
+            Ok(long_calls(others, 8))
+        }));
+        let lines = in_order(order, others);
+        assert_eq!(looked.get(), looks, "{others} others");
+        assert_eq!(long_calls(others, 8).len(), looks);
+        let expected = format!("1 read(3)=7 <{}>", 10 * (1 + 2 * others));
+        assert_eq!((lines.len(), &lines[0]), (others + 2, &expected));
+        let writes = (0..others).map(|turn| format!("2 write({turn})=0 <10>"));
+        assert_eq!(lines[1..=others], writes.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_queue_never_grows_past_its_capacity() {
+    let mut order = Order::with_max(Shown::default(), 8);
+    let mut tracker = Tracker::new(&meta("x86_64", &[]), None, false).unwrap();
+    for pid in 1..100 {
+        let event = Event::SysEnter { nr: READ, args: [0; 6] };
+        tracker.feed(Item::Event { ts: 10, cpu: 0, pid, event }, &mut order);
+        assert!(order.queue.len() <= 8);
+    }
+}
+
+#[test]
+fn calls_that_end_long_after_each_other_find_their_own_ends() {
+    // All tasks block, and their calls end in the opposite order.
+    let run = |steps: &mut dyn FnMut(Item<'_>)| {
+        let mut ts = 0;
+        let mut feed = |pid, event| {
+            ts += 1;
+            steps(Item::Event { ts, cpu: 0, pid, event });
+        };
+        for pid in 1..=50 {
+            feed(pid, Event::SysEnter { nr: READ, args: [pid as u64, 0, 0, 0, 0, 0] });
+        }
+        for pid in (1..=50).rev() {
+            feed(pid, Event::SysExit { nr: READ, ret: pid.into() });
+        }
+    };
+    let mut tracker = Tracker::new(&meta("x86_64", &[]), None, false).unwrap();
+    let mut finder = Finder::new(4);
+    run(&mut |item| tracker.feed(item, &mut finder));
+    let long = finder.into_calls();
+    assert_eq!(long.len(), 46);
+    let mut order = Order::with_max(Shown::default(), 4);
+    order.long = Some(long);
+    let mut tracker = Tracker::new(&meta("x86_64", &[]), None, false).unwrap();
+    run(&mut |item| tracker.feed(item, &mut order));
+    order.flush();
+    let lines = order.lines.0;
+    let expected = (1..=50).map(|pid| format!("{pid} read({pid})={pid} <{}>", 2 * (50 - pid) + 1));
+    assert_eq!(lines, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn an_end_found_for_another_call_is_not_used() {
+    let mut order = Order::with_max(Shown::default(), 8);
+    let mut other = long_calls(100, 8);
+    // As if the second pass had met another event first.
+    order.whole(&Call {
+        entered: 0,
+        ended: 0,
+        ret: 0,
+        args: [0; 6],
+        nr: MKDIR,
+        pid: 3,
+        tgid: 3,
+        comm: Comm::default(),
+        abi: Abi::X86_64,
+        end: End::Never,
+        uncertain: false,
+        runtime: false,
+    });
+    assert_eq!(other.len(), 1);
+    order.long = Some(core::mem::take(&mut other));
+    let lines = in_order(order, 100);
+    assert_eq!(lines[1], "1 read(3)open...");
+    assert_eq!(lines.iter().filter(|line| line.contains("read")).count(), 2);
+    assert!(lines.contains(&format!("...1 read(3)=7 <{}>", 10 * 201)));
+}
+
+#[test]
+fn a_look_ahead_that_fails_is_told() {
+    let mut order = Order::with_max(Shown::default(), 2);
+    order.look_ahead = Some(Box::new(|| Err(crate::error::Error::not_found("x"))));
+    let mut tracker = Tracker::new(&meta("x86_64", &[]), None, false).unwrap();
+    blocked(&mut tracker, &mut order, 5);
+    assert!(order.failed.is_some());
+}
+
+#[test]
+fn live_output_shows_open_calls_at_a_batchs_end_and_their_ends_later() {
+    let mut log = Log::two();
+    log.enter(1, READ, 3).enter(2, WRITE, 4).exit(2, WRITE, 4);
+    log.order.flush();
+    log.shows(&["1 read(3)open...", "2 write(4)=4 <10>"]);
+    log.enter(2, GETPID, 0).exit(2, GETPID, 2).exit(1, READ, 5);
+    log.shows(&["1 read(3)open...", "2 write(4)=4 <10>", "2 getpid(0)=2 <10>", "...1 read(3)=5 <50>"]);
+    log.enter(1, READ, 8);
+    log.order.flush();
+    log.order.lines.0.clear();
+    log.dies(1);
+    log.ends(&["...1 read(8)=unfinished", "1 Unknown"]);
+}
+
+#[test]
+fn in_live_output_the_containers_execve_sheds_the_runtimes_mark_when_it_ends() {
+    let mut meta = meta("x86_64", &[(5, 5)]);
+    meta.starts_in_runtime = true;
+    meta.init_pid = 5;
+    let mut log = Log::new(&meta);
+    log.enter(5, EXECVE, 7);
+    log.order.flush();
+    log.exec(5, 5).exit(5, EXECVE, 0);
+    log.shows(&["runtime 5 execve(7)open...", "...5 execve(7)=0 <20>"]);
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The lines for people below a report: how much there is, what is missing, and how the recording ended.
+
+use super::out::push_safe;
+use super::text::push_traced;
+use super::{wall_span, Options, Outcome};
+use crate::json::push_u64;
+use crate::recording::{EndState, Meta};
+
+/// Appends the lines, each behind `# `.
+pub(crate) fn push(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outcome) {
+    if outcome.shown == 0 {
+        push_empty(buf, meta, options, outcome);
+    } else if outcome.hidden > 0 {
+        line(buf, |buf| {
+            number(buf, outcome.hidden, "call kept back by the filter", "calls kept back by the filter");
+        });
+    }
+    if outcome.runtime > 0 && outcome.shown > 0 {
+        line(buf, |buf| {
+            number(buf, outcome.runtime, "call", "calls");
+            buf.extend_from_slice(b" of the container runtime's own left out (--with-runtime shows them)");
+        });
+    }
+    push_conservation(buf, outcome);
+    line(buf, |buf| push_end(buf, meta, outcome));
+    for problem in &meta.problems {
+        line(buf, |buf| {
+            buf.extend_from_slice(b"problem: ");
+            push_safe(buf, problem.as_bytes());
+        });
+    }
+}
+
+fn line(buf: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    buf.extend_from_slice(b"# ");
+    write(buf);
+    buf.push(b'\n');
+}
+
+fn number(buf: &mut Vec<u8>, count: u64, one: &str, many: &str) {
+    push_u64(buf, count);
+    buf.push(b' ');
+    buf.extend_from_slice(if count == 1 { one } else { many }.as_bytes());
+}
+
+/// Why there is nothing to see.
+fn push_empty(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outcome) {
+    line(buf, |buf| {
+        if outcome.counts.records == 0 {
+            buf.extend_from_slice(b"no events: ");
+        } else if outcome.never_started && outcome.hidden == 0 {
+            buf.extend_from_slice(b"the container's program was never executed; ");
+            number(buf, outcome.runtime, "call", "calls");
+            buf.extend_from_slice(b" of the runtime's own (--with-runtime shows them); ");
+        } else if outcome.hidden > 0 {
+            buf.extend_from_slice(b"nothing passes the filter ");
+            buf.extend_from_slice(options.filter.describe().as_bytes());
+            buf.extend_from_slice(b" (");
+            number(buf, outcome.hidden, "call", "calls");
+            buf.extend_from_slice(b" kept back); ");
+        } else {
+            buf.extend_from_slice(b"no calls; ");
+        }
+        push_traced(buf, wall_span(meta));
+        let recorded = &meta.options;
+        if !recorded.syscalls.is_empty() || recorded.errors_only {
+            buf.extend_from_slice(b", recorded with");
+            if !recorded.syscalls.is_empty() {
+                buf.extend_from_slice(b" --syscalls ");
+                push_safe(buf, recorded.syscalls.as_bytes());
+            }
+            if recorded.errors_only {
+                buf.extend_from_slice(b" --errors-only");
+            }
+        }
+    });
+}
+
+/// Decoded, lost, written, and whether they add up.
+pub(crate) fn push_conservation(buf: &mut Vec<u8>, outcome: &Outcome) {
+    let sums = &outcome.conservation;
+    line(buf, |buf| {
+        number(buf, sums.decoded, "event decoded", "events decoded");
+        for (count, what) in [
+            (sums.lost, if outcome.flight { " overwritten or lost" } else { " lost" }),
+            (sums.trimmed, " removed by the recording's limits"),
+            (sums.not_stored, " not stored"),
+        ] {
+            if count > 0 || what == " lost" {
+                buf.extend_from_slice(b", ");
+                push_u64(buf, count);
+                buf.extend_from_slice(what.as_bytes());
+            }
+        }
+        if outcome.counts.unknown_gaps > 0 && sums.written.is_none() {
+            buf.extend_from_slice(b" and more in ");
+            number(buf, outcome.counts.unknown_gaps, "gap of unknown size", "gaps of unknown size");
+        }
+        match (sums.written, sums.balanced()) {
+            (Some(written), balanced) => {
+                buf.extend_from_slice(b"; the kernel wrote ");
+                push_u64(buf, written);
+                buf.extend_from_slice(if balanced == Some(true) { b": they add up" } else { b": they do NOT add up" });
+            }
+            (None, _) => buf.extend_from_slice(b"; the kernel's own count is not known"),
+        }
+    });
+    if outcome.counts.damaged > 0 {
+        line(buf, |buf| number(buf, outcome.counts.damaged, "damaged sub-buffer", "damaged sub-buffers"));
+    }
+}
+
+/// How the recording ended.
+pub(crate) fn push_end(buf: &mut Vec<u8>, meta: &Meta, outcome: &Outcome) {
+    match outcome.end {
+        EndState::Complete => buf.extend_from_slice(b"recording complete"),
+        EndState::Cut => buf.extend_from_slice(b"recording cut short"),
+        EndState::Running => buf.extend_from_slice(b"recording not ended: it still runs, or its recorder was killed"),
+    }
+    if !meta.end_reason.is_empty() {
+        buf.extend_from_slice(b": ");
+        push_safe(buf, meta.end_reason.as_bytes());
+    }
+    buf.extend_from_slice(b"; ");
+    push_traced(buf, wall_span(meta));
+}

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! JSON for programs: one object a line, or the summary as one object. The schema stands in docs/json.md.
+//!
+//! Readers that keep numbers as doubles (jq, JavaScript) are exact up to 2^53 only. Times since 1970 and registers do not
+//! fit, so they are strings; durations and counts do, so they are numbers. Call lines are put together by hand: they are
+//! millions, and each member's name is fixed.
+
+use std::io::Write;
+
+use super::out::{push_hex, Out};
+use super::summary::{Row, Sums};
+use super::text::push_signal;
+use super::time::Clock;
+use super::{wall_span, Filter, Options, Outcome, Printer, Tally};
+use crate::calls::{Call, Cause, End, Lines, Note, What};
+use crate::ids::Pid;
+use crate::json::{push_escaped, push_i64, push_u64, Json};
+use crate::recording::{EndState, Meta, Recording};
+use crate::syscalls;
+
+/// Version of the schema; grows when a reader of the old one would misread the new one.
+const SCHEMA: u64 = 1;
+
+/// Largest integer that a double holds with all below it.
+const EXACT: i64 = (1 << 53) - 1;
+
+/// Prints one object a line.
+pub(crate) struct JsonLines<'a> {
+    out: Out<'a>,
+    filter: Filter,
+    all: bool,
+    clock: Clock,
+    tally: Tally,
+    json: Json,
+}
+
+fn recording_members(json: &mut Json, recording: &Recording) {
+    let meta = &recording.meta;
+    json.field_str("name", &meta.name).field_str("origin", &meta.origin).field_str("tool", &meta.tool);
+    json.key("container").begin_object().field_str("id", &meta.container.id);
+    json.field_str("pod", &meta.container.pod).field_str("namespace", &meta.container.namespace);
+    json.field_str("name", &meta.container.name).field_str("image", &meta.container.image).end_object();
+    json.key("command").begin_array();
+    for word in &meta.command {
+        json.string(word);
+    }
+    json.end_array().field_i64("init_pid", i64::from(meta.init_pid));
+    json.key("host").begin_object().field_str("node", &meta.host.node).field_str("kernel", &meta.host.release);
+    json.field_str("machine", &meta.host.machine).field_u64("cpus", u64::from(meta.host.cpus)).end_object();
+    json.field_str("mode", &meta.options.mode).field_str("clock", &meta.clock);
+    json.key("start").string(&recording.started().to_string());
+    json.field_u64("span_ns", wall_span(meta));
+}
+
+fn outcome_members(json: &mut Json, recording: &Recording, outcome: &Outcome) {
+    let sums = &outcome.conservation;
+    json.key("events").begin_object().field_u64("decoded", sums.decoded).field_u64("lost", sums.lost);
+    json.field_u64("trimmed", sums.trimmed).field_u64("not_stored", sums.not_stored);
+    json.field_u64("unknown_gaps", outcome.counts.unknown_gaps).field_u64("damaged", outcome.counts.damaged);
+    json.key("written");
+    match sums.written {
+        Some(written) => json.u64(written),
+        None => json.null(),
+    };
+    json.key("balanced");
+    match sums.balanced() {
+        Some(balanced) => json.bool(balanced),
+        None => json.null(),
+    };
+    json.end_object().field_u64("tasks", outcome.tasks);
+    json.field_u64("shown", outcome.shown).field_u64("hidden", outcome.hidden).field_u64("runtime", outcome.runtime);
+    let state = match outcome.end {
+        EndState::Running => "running",
+        EndState::Complete => "complete",
+        EndState::Cut => "cut",
+    };
+    json.field_str("state", state).field_str("end_reason", &recording.meta.end_reason);
+    json.key("problems").begin_array();
+    for problem in &recording.meta.problems {
+        json.string(problem);
+    }
+    json.end_array().field_bool("partial", outcome.is_partial());
+}
+
+impl<'a> JsonLines<'a> {
+    pub fn new(meta: &Meta, options: &Options, to: impl Write + 'a) -> JsonLines<'a> {
+        JsonLines {
+            out: Out::new(to),
+            filter: options.filter.clone(),
+            all: options.filter.is_all(),
+            clock: Clock::new(meta),
+            tally: Tally::default(),
+            json: Json::new(),
+        }
+    }
+
+    /// The `recording` object.
+    pub fn head(&mut self, recording: &Recording) {
+        let mut json = Json::new();
+        json.begin_object().field_u64("schema", SCHEMA).field_str("type", "recording");
+        recording_members(&mut json, recording);
+        json.end_object().newline();
+        self.out.buf.extend_from_slice(json.as_bytes());
+    }
+
+    pub fn into_out(self) -> Out<'a> {
+        self.out
+    }
+
+    pub fn out(&mut self) -> &mut Out<'a> {
+        &mut self.out
+    }
+
+    /// A call's line up to its result; `kind` is `call`, `unfinished` or `resumed`.
+    fn call_line(&mut self, kind: &[u8], call: &Call) {
+        self.tally.shown += 1;
+        let real = self.clock.realtime(call.entered);
+        let buf = &mut self.out.buf;
+        buf.extend_from_slice(b"{\"type\":\"");
+        buf.extend_from_slice(kind);
+        push_task(buf, real, call.pid, call.tgid, call.comm.as_bytes());
+        buf.extend_from_slice(b",\"abi\":\"");
+        buf.extend_from_slice(call.abi.name().as_bytes());
+        buf.extend_from_slice(b"\",\"nr\":");
+        push_i64(buf, i64::from(call.nr));
+        if let Some(name) = syscalls::name(call.abi, call.nr) {
+            buf.extend_from_slice(b",\"name\":\"");
+            buf.extend_from_slice(name.as_bytes());
+            buf.push(b'"');
+        }
+        let no_args = matches!(call.end, End::StartUnknown | End::Refused);
+        if !no_args {
+            buf.extend_from_slice(b",\"args\":[");
+            let mask = if call.abi.is_32bit() { u64::from(u32::MAX) } else { u64::MAX };
+            let mut separator: &[u8] = b"\"";
+            for arg in call.args {
+                buf.extend_from_slice(separator);
+                separator = b",\"";
+                push_hex(buf, arg & mask);
+                buf.push(b'"');
+            }
+            buf.push(b']');
+        }
+        if matches!(call.end, End::Returned | End::StartUnknown | End::Refused) {
+            push_ret(buf, call);
+        }
+        if let Some(duration) = call.duration() {
+            buf.extend_from_slice(b",\"duration_ns\":");
+            push_u64(buf, duration);
+        }
+        let flag: &[u8] = match call.end {
+            End::StartUnknown => b",\"start_unknown\":true",
+            End::Refused => b",\"refused\":true",
+            End::Unfinished | End::Open => b",\"unfinished\":true",
+            End::Returned | End::Never => b"",
+        };
+        buf.extend_from_slice(flag);
+        for (set, flag) in [(call.uncertain, &b",\"uncertain\":true"[..]), (call.runtime, b",\"runtime\":true")] {
+            if set {
+                buf.extend_from_slice(flag);
+            }
+        }
+        buf.extend_from_slice(b"}\n");
+        self.out.line_done();
+    }
+}
+
+/// `","ts":…,"pid":…,"tgid":…,"comm":…`, behind the type's name.
+#[inline]
+fn push_task(buf: &mut Vec<u8>, real: u64, pid: Pid, tgid: Pid, comm: &[u8]) {
+    buf.extend_from_slice(b"\",\"ts\":\"");
+    push_u64(buf, real);
+    buf.extend_from_slice(b"\",\"pid\":");
+    push_i64(buf, i64::from(pid));
+    if tgid != 0 {
+        buf.extend_from_slice(b",\"tgid\":");
+        push_i64(buf, i64::from(tgid));
+    }
+    buf.extend_from_slice(b",\"comm\":\"");
+    match core::str::from_utf8(comm) {
+        Ok(comm) => push_escaped(buf, comm),
+        Err(_) => push_escaped(buf, &String::from_utf8_lossy(comm)),
+    }
+    buf.push(b'"');
+}
+
+fn push_ret(buf: &mut Vec<u8>, call: &Call) {
+    buf.extend_from_slice(b",\"ret\":");
+    if (-EXACT..=EXACT).contains(&call.ret) {
+        push_i64(buf, call.ret);
+    } else {
+        buf.push(b'"');
+        push_i64(buf, call.ret);
+        buf.push(b'"');
+    }
+    if let Some(name) = call.errno().and_then(syscalls::errno_name) {
+        buf.extend_from_slice(b",\"errno\":\"");
+        buf.extend_from_slice(name.as_bytes());
+        buf.push(b'"');
+    }
+}
+
+impl Lines for JsonLines<'_> {
+    fn call(&mut self, call: &Call) {
+        if call.runtime && !self.filter.with_runtime {
+            self.tally.runtime += 1;
+        } else if self.all || self.filter.wants(call) {
+            self.call_line(b"call", call);
+        } else {
+            self.tally.hidden += 1;
+        }
+    }
+
+    /// Programs want a call once and whole: the line comes when it ends.
+    fn unfinished(&mut self, _: &Call) {}
+
+    fn resumed(&mut self, call: &Call) {
+        self.call(call);
+    }
+
+    fn note(&mut self, note: &Note) {
+        if !self.filter.wants_note(note) {
+            return;
+        }
+        self.tally.shown += 1;
+        let json = &mut self.json;
+        json.clear();
+        let kind = match &note.what {
+            What::Signal { .. } => "signal",
+            What::Exit(_) => "exit",
+            What::Exec { .. } => "exec",
+            What::Fork { .. } => "fork",
+            What::Lost { .. } => "lost",
+            What::Damaged { .. } => "damaged",
+        };
+        let time = |ts| self.clock.realtime(ts).to_string();
+        json.begin_object().field_str("type", kind).field_str("ts", &time(note.ts));
+        if note.pid != 0 {
+            json.field_i64("pid", i64::from(note.pid));
+            if note.tgid != 0 {
+                json.field_i64("tgid", i64::from(note.tgid));
+            }
+            json.key("comm").bytes(note.comm.as_bytes());
+        }
+        match &note.what {
+            What::Signal { sig, code } => {
+                signal(json, *sig);
+                json.field_i64("code", i64::from(*code));
+                if let Some(name) = syscalls::si_code_name(*sig, *code) {
+                    json.field_str("code_name", name);
+                }
+            }
+            What::Exit(cause) => match cause {
+                Cause::Exited(status) => {
+                    json.field_u64("status", u64::from(*status));
+                }
+                Cause::Killed(sig) => signal(json.field_bool("killed", true), *sig),
+                Cause::KilledFromOutside => {
+                    json.field_bool("killed", true);
+                }
+                Cause::Superseded { by } => {
+                    json.field_i64("superseded_by", i64::from(*by));
+                }
+                Cause::Unknown => {}
+            },
+            What::Exec { old_pid, filename } => {
+                json.field_i64("old_pid", i64::from(*old_pid)).key("filename").bytes(filename);
+            }
+            What::Fork { child, thread, comm } => {
+                json.field_i64("child", i64::from(*child)).key("child_comm").bytes(comm.as_bytes());
+                if let Some(thread) = thread {
+                    json.field_bool("thread", *thread);
+                }
+            }
+            What::Lost { cpu, from, to, count } => {
+                json.field_u64("cpu", u64::from(*cpu)).field_str("from", &time(*from)).field_str("to", &time(*to));
+                json.key("count");
+                match count {
+                    Some(count) => json.u64(*count),
+                    None => json.null(),
+                };
+            }
+            What::Damaged { cpu, file, offset, error } => {
+                json.field_u64("cpu", u64::from(*cpu)).field_str("file", &file.display().to_string());
+                json.field_u64("offset", *offset).field_str("error", &error.to_string());
+            }
+        }
+        if note.runtime {
+            json.field_bool("runtime", true);
+        }
+        json.end_object().newline();
+        self.out.buf.extend_from_slice(self.json.as_bytes());
+        self.out.line_done();
+    }
+
+    #[inline]
+    fn closed(&self) -> bool {
+        self.out.failed()
+    }
+}
+
+fn signal(json: &mut Json, sig: i32) {
+    let mut name = Vec::new();
+    push_signal(&mut name, sig);
+    json.field_i64("signal", i64::from(sig)).key("signal_name").bytes(&name);
+}
+
+impl Printer for JsonLines<'_> {
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+}
+
+/// Appends the `end` object.
+pub(crate) fn push_end(buf: &mut Vec<u8>, recording: &Recording, outcome: &Outcome) {
+    let mut json = Json::new();
+    json.begin_object().field_str("type", "end");
+    outcome_members(&mut json, recording, outcome);
+    json.end_object().newline();
+    buf.extend_from_slice(json.as_bytes());
+}
+
+fn row_members(json: &mut Json, row: &Row) {
+    json.field_u64("calls", row.calls).field_u64("errors", row.errors).field_u64("refused", row.refused);
+    json.field_u64("timed", row.timed).field_u64("total_ns", row.total).field_u64("avg_ns", row.average());
+    json.field_u64("p50_ns", row.percentile(500)).field_u64("p99_ns", row.percentile(990));
+    json.field_u64("max_ns", row.max);
+}
+
+/// Appends the summary as one object.
+pub(crate) fn push_summary(buf: &mut Vec<u8>, recording: &Recording, sums: &Sums, outcome: &Outcome) {
+    let mut json = Json::new();
+    json.begin_object().field_u64("schema", SCHEMA).field_str("type", "summary");
+    json.key("recording").begin_object();
+    recording_members(&mut json, recording);
+    json.end_object().key("syscalls").begin_array();
+    for (abi, nr, row) in sums.sorted() {
+        json.begin_object().field_str("abi", abi.name()).field_i64("nr", i64::from(nr));
+        if let Some(name) = syscalls::name(abi, nr) {
+            json.field_str("name", name);
+        }
+        row_members(&mut json, row);
+        json.end_object();
+    }
+    json.end_array();
+    for (name, row) in [("others", &sums.others), ("total", &sums.total)] {
+        json.key(name).begin_object();
+        row_members(&mut json, row);
+        json.end_object();
+    }
+    json.field_u64("signals", sums.signals);
+    outcome_members(&mut json, recording, outcome);
+    json.end_object().newline();
+    buf.extend_from_slice(json.as_bytes());
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The buffer that reports are written through, and numbers and bytes as text without `core::fmt`.
+//!
+//! A report of a busy container is a hundred bytes for each of millions of lines: formatting through traits and one write
+//! a line would cost more than decoding. A closed pipe (`report | head`) is the reader's right and no error.
+
+use std::io::{self, Write};
+
+use crate::error::{Error, Result};
+use crate::json::push_u64;
+
+/// Bytes gathered before a write.
+const FLUSH_AT: usize = 64 << 10;
+
+/// A buffered output that remembers the first failure, so that the hot path need not ask after each line.
+pub struct Out<'a> {
+    /// What waits to be written.
+    pub buf: Vec<u8>,
+    to: Box<dyn Write + 'a>,
+    error: Option<io::Error>,
+}
+
+impl<'a> Out<'a> {
+    /// Writes to `to`.
+    pub fn new(to: impl Write + 'a) -> Out<'a> {
+        Out { buf: Vec::with_capacity(FLUSH_AT + 4096), to: Box::new(to), error: None }
+    }
+
+    /// To be called after each line.
+    #[inline]
+    pub fn line_done(&mut self) {
+        if self.buf.len() >= FLUSH_AT {
+            self.write();
+        }
+    }
+
+    /// Hands what waits to the output.
+    pub fn write(&mut self) {
+        if self.error.is_none() {
+            if let Err(why) = self.to.write_all(&self.buf).and_then(|()| self.to.flush()) {
+                self.error = Some(why);
+            }
+        }
+        self.buf.clear();
+    }
+
+    /// Whether writing failed, for whatever reason.
+    #[inline]
+    pub fn failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Writes the rest. `Ok(false)` where the reader closed the pipe.
+    pub fn finish(&mut self) -> Result<bool> {
+        self.write();
+        match self.error.take() {
+            None => Ok(true),
+            Some(why) if why.kind() == io::ErrorKind::BrokenPipe => {
+                self.error = Some(io::ErrorKind::BrokenPipe.into());
+                Ok(false)
+            }
+            Some(why) => Err(Error::sys("write the report", why)),
+        }
+    }
+}
+
+/// Appends `0x…`, or `0`.
+#[inline]
+pub fn push_hex(out: &mut Vec<u8>, value: u64) {
+    if value == 0 {
+        out.push(b'0');
+        return;
+    }
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let count = (67 - value.leading_zeros()) / 4;
+    let mut text = [0u8; 18];
+    let mut shift = count * 4;
+    let mut len = 0;
+    for place in text.iter_mut() {
+        *place = match len {
+            0 => b'0',
+            1 => b'x',
+            _ => {
+                shift -= 4;
+                DIGITS.get((value >> shift) as usize & 15).copied().unwrap_or(b'0')
+            }
+        };
+        len += 1;
+        if shift == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(text.get(..len).unwrap_or_default());
+}
+
+/// Appends `value` with at least `width` digits, zeroes in front.
+#[inline]
+pub fn push_padded(out: &mut Vec<u8>, value: u64, width: usize) {
+    let mut limit = 1u64;
+    for _ in 1..width {
+        limit = limit.saturating_mul(10);
+        if value < limit {
+            out.push(b'0');
+        }
+    }
+    push_u64(out, value);
+}
+
+/// Appends nanoseconds as seconds with six digits behind the point.
+#[inline]
+pub fn push_seconds(out: &mut Vec<u8>, ns: u64) {
+    push_u64(out, ns / 1_000_000_000);
+    out.push(b'.');
+    push_six(out, (ns % 1_000_000_000 / 1000) as u32);
+}
+
+/// Appends a number below a million with six digits.
+#[inline]
+pub fn push_six(out: &mut Vec<u8>, value: u32) {
+    let digit = |unit: u32| b'0' + (value / unit % 10) as u8;
+    out.extend_from_slice(&[digit(100_000), digit(10_000), digit(1000), digit(100), digit(10), digit(1)]);
+}
+
+/// Appends bytes of unknown origin so that they cannot break the line or the terminal: `\n`, `\x1b`, `\\`; text stays.
+pub fn push_safe(out: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0x20..=0x7e => out.push(*byte),
+            _ => out.extend(byte.escape_ascii()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(write: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_look_as_the_standard_library_prints_them() {
+        for value in [1, 9, 15, 16, 255, 256, 0xffff_ff9c, 1 << 31, 1 << 32, 0x7fff_1234_5678, 1 << 63, u64::MAX] {
+            assert_eq!(text(|out| push_hex(out, value)), format!("{value:#x}"));
+        }
+        assert_eq!(text(|out| push_hex(out, 0)), "0");
+        for value in [0, 5, 10, 999, 1_000_000, 123_456_789] {
+            assert_eq!(text(|out| push_padded(out, value, 9)), format!("{value:09}"));
+            assert_eq!(text(|out| push_padded(out, value, 1)), format!("{value}"));
+        }
+        assert_eq!(text(|out| push_seconds(out, 12_000_345_999)), "12.000345");
+        assert_eq!(text(|out| push_six(out, 7)), "000007");
+    }
+
+    #[test]
+    fn names_cannot_break_out_of_their_line() {
+        assert_eq!(text(|out| push_safe(out, b"a b\n\x1b[31m\\\xff]")), "a b\\n\\x1b[31m\\\\\\xff]");
+    }
+
+    struct Full(usize, io::ErrorKind);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0 == 0 {
+                return Err(self.1.into());
+            }
+            let count = bytes.len().min(self.0);
+            self.0 -= count;
+            Ok(count)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_told_apart_from_a_full_disk() {
+        let write = |kind| {
+            let mut out = Out::new(Full(10, kind));
+            out.buf.extend_from_slice(&[b'x'; FLUSH_AT]);
+            out.line_done();
+            assert!(out.failed());
+            out.finish()
+        };
+        assert!(matches!(write(io::ErrorKind::BrokenPipe), Ok(false)));
+        assert!(write(io::ErrorKind::StorageFull).is_err());
+    }
+}

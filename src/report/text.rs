@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Lines as strace prints them (strace(1), `-f -tt -T`), as far as a recording knows what they tell.
+//!
+//! Arguments are registers in hexadecimal, all six: how many a call has, and what they mean, is not known here yet.
+
+use std::io::Write;
+
+use super::out::{push_hex, push_safe, push_seconds, Out};
+use super::time::{push_date, push_span, Clock, TimeOfDay};
+use super::{Filter, Options, Printer, Tally};
+use crate::arch::Abi;
+use crate::calls::{Call, Cause, End, Lines, Note, What};
+use crate::ids::{Pid, SyscallNr};
+use crate::json::{push_i64, push_u64};
+use crate::recording::Meta;
+use crate::syscalls;
+
+/// Prints lines.
+pub(crate) struct Text<'a> {
+    out: Out<'a>,
+    filter: Filter,
+    all: bool,
+    time: TimeOfDay,
+    tally: Tally,
+}
+
+impl<'a> Text<'a> {
+    pub fn new(meta: &Meta, options: &Options, to: impl Write + 'a) -> Text<'a> {
+        Text {
+            out: Out::new(to),
+            filter: options.filter.clone(),
+            all: options.filter.is_all(),
+            time: TimeOfDay::new(Clock::new(meta), options.utc_offset_s),
+            tally: Tally::default(),
+        }
+    }
+
+    /// What was recorded, and the day that the times of day are of.
+    pub fn head(&mut self, meta: &Meta, options: &Options) {
+        if !options.footer {
+            return;
+        }
+        let buf = &mut self.out.buf;
+        buf.extend_from_slice(b"# ");
+        push_safe(buf, meta.name.as_bytes());
+        buf.extend_from_slice(b", recorded from ");
+        push_date(buf, meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns), options.utc_offset_s);
+        buf.extend_from_slice(b" on ");
+        push_safe(buf, meta.host.node.as_bytes());
+        buf.extend_from_slice(b" (");
+        push_safe(buf, meta.host.machine.as_bytes());
+        buf.extend_from_slice(b", Linux ");
+        push_safe(buf, meta.host.release.as_bytes());
+        buf.extend_from_slice(b")\n");
+    }
+
+    pub fn into_out(self) -> Out<'a> {
+        self.out
+    }
+
+    pub fn out(&mut self) -> &mut Out<'a> {
+        &mut self.out
+    }
+
+    #[inline]
+    fn begin(&mut self, pid: Pid, comm: &[u8], ts: u64) {
+        self.tally.shown += 1;
+        let buf = &mut self.out.buf;
+        buf.extend_from_slice(b"[pid ");
+        push_i64(buf, i64::from(pid));
+        buf.push(b' ');
+        push_comm(buf, comm);
+        buf.extend_from_slice(b"] ");
+        self.time.push(buf, ts);
+        buf.push(b' ');
+    }
+
+    #[inline]
+    fn wanted(&mut self, call: &Call, wants: bool) -> bool {
+        if call.runtime && !self.filter.with_runtime {
+            self.tally.runtime += 1;
+            return false;
+        }
+        if !self.all && !wants {
+            self.tally.hidden += 1;
+            return false;
+        }
+        true
+    }
+}
+
+/// Names of tasks are bytes; most are plain.
+#[inline]
+fn push_comm(buf: &mut Vec<u8>, comm: &[u8]) {
+    if comm.iter().all(|byte| byte.is_ascii_alphanumeric()) && !comm.is_empty() {
+        buf.extend_from_slice(comm);
+    } else if comm.is_empty() {
+        buf.push(b'?');
+    } else {
+        push_safe(buf, comm);
+    }
+}
+
+/// The call's name; `syscall_0x1ff` as strace has it where the number has none.
+#[inline]
+pub(crate) fn push_name(buf: &mut Vec<u8>, abi: Abi, nr: SyscallNr) {
+    match syscalls::name(abi, nr) {
+        Some(name) => buf.extend_from_slice(name.as_bytes()),
+        None => {
+            buf.extend_from_slice(b"syscall_");
+            push_hex(buf, u64::from(nr as u32));
+        }
+    }
+}
+
+#[inline]
+fn push_args(buf: &mut Vec<u8>, call: &Call) {
+    let mask = if call.abi.is_32bit() { u64::from(u32::MAX) } else { u64::MAX };
+    let mut first = true;
+    for arg in call.args {
+        if !first {
+            buf.extend_from_slice(b", ");
+        }
+        first = false;
+        push_hex(buf, arg & mask);
+    }
+}
+
+/// Whether a result is an address.
+#[inline]
+fn returns_address(abi: Abi, nr: SyscallNr) -> bool {
+    match abi {
+        // mmap, brk, mremap, shmat
+        Abi::X86_64 => matches!(nr, 9 | 12 | 25 | 30),
+        // brk, mmap, mremap, mmap2, shmat
+        Abi::I386 => matches!(nr, 45 | 90 | 163 | 192 | 397),
+        // shmat, brk, mremap, mmap
+        Abi::Aarch64 => matches!(nr, 196 | 214 | 216 | 222),
+        // brk, mremap, mmap2, shmat
+        Abi::Arm => matches!(nr, 45 | 163 | 192 | 305),
+    }
+}
+
+/// ` = 3`, ` = -1 ENOENT (No such file or directory)`, ` = ? ERESTARTSYS (To be restarted …)`.
+#[inline]
+fn push_result(buf: &mut Vec<u8>, call: &Call) {
+    buf.extend_from_slice(b" = ");
+    match call.errno() {
+        Some(errno) => {
+            // The kernel's own numbers never reach the program: it sees a restart or EINTR.
+            buf.extend_from_slice(if errno >= 512 { b"? " } else { b"-1 " });
+            push_errno(buf, errno);
+            if let Some(text) = syscalls::errno_text(errno) {
+                buf.extend_from_slice(b" (");
+                buf.extend_from_slice(text.as_bytes());
+                buf.push(b')');
+            }
+        }
+        None if returns_address(call.abi, call.nr) => {
+            let mask = if call.abi.is_32bit() { u64::from(u32::MAX) } else { u64::MAX };
+            push_hex(buf, call.ret as u64 & mask);
+        }
+        None => push_i64(buf, call.ret),
+    }
+}
+
+fn push_errno(buf: &mut Vec<u8>, errno: i32) {
+    match syscalls::errno_name(errno) {
+        Some(name) => buf.extend_from_slice(name.as_bytes()),
+        None => {
+            buf.extend_from_slice(b"errno ");
+            push_i64(buf, i64::from(errno));
+        }
+    }
+}
+
+/// All from the result on.
+#[inline]
+fn push_end(buf: &mut Vec<u8>, call: &Call) {
+    match call.end {
+        End::Returned => {
+            push_result(buf, call);
+            match call.duration() {
+                Some(duration) => {
+                    buf.extend_from_slice(b" <");
+                    push_seconds(buf, duration);
+                    buf.extend_from_slice(b">\n");
+                }
+                None => buf.extend_from_slice(b" <?>\n"),
+            }
+        }
+        End::StartUnknown => {
+            push_result(buf, call);
+            buf.extend_from_slice(b" (start not recorded)\n");
+        }
+        End::Never | End::Unfinished | End::Open => buf.extend_from_slice(b" = ?\n"),
+        End::Refused => {
+            match call.errno() {
+                Some(errno) => {
+                    buf.extend_from_slice(b" = ? (refused by seccomp: ");
+                    push_errno(buf, errno);
+                }
+                // RET_TRAP and RET_KILL put the call's number back for the signal's handler.
+                None if call.ret == i64::from(call.nr) => buf.extend_from_slice(b" = ? (refused by seccomp: SIGSYS"),
+                None => {
+                    buf.extend_from_slice(b" = ");
+                    push_i64(buf, call.ret);
+                    buf.extend_from_slice(b" (answered by seccomp");
+                }
+            }
+            buf.extend_from_slice(b")\n");
+        }
+    }
+}
+
+impl Lines for Text<'_> {
+    #[inline]
+    fn call(&mut self, call: &Call) {
+        let wants = self.all || self.filter.wants(call);
+        if !self.wanted(call, wants) {
+            return;
+        }
+        self.begin(call.pid, call.comm.as_bytes(), call.entered);
+        let buf = &mut self.out.buf;
+        push_name(buf, call.abi, call.nr);
+        if matches!(call.end, End::StartUnknown | End::Refused) {
+            buf.extend_from_slice(b"(...)");
+        } else {
+            buf.push(b'(');
+            push_args(buf, call);
+            buf.push(b')');
+        }
+        push_end(buf, call);
+        self.out.line_done();
+    }
+
+    fn unfinished(&mut self, call: &Call) {
+        // Whether it fails or takes long enough is not known yet; its end will tell.
+        if (call.runtime && !self.filter.with_runtime)
+            || self.filter.errors_only
+            || self.filter.min_duration.is_some()
+            || !self.filter.wants_open(call)
+        {
+            return;
+        }
+        self.begin(call.pid, call.comm.as_bytes(), call.entered);
+        let buf = &mut self.out.buf;
+        push_name(buf, call.abi, call.nr);
+        buf.push(b'(');
+        push_args(buf, call);
+        buf.extend_from_slice(b" <unfinished ...>\n");
+        self.out.line_done();
+    }
+
+    fn resumed(&mut self, call: &Call) {
+        let wants = self.all || self.filter.wants(call);
+        if !self.wanted(call, wants) {
+            return;
+        }
+        let ended = if call.end == End::Returned { call.ended } else { call.entered };
+        self.begin(call.pid, call.comm.as_bytes(), ended);
+        let buf = &mut self.out.buf;
+        buf.extend_from_slice(b"<... ");
+        push_name(buf, call.abi, call.nr);
+        buf.extend_from_slice(b" resumed>)");
+        push_end(buf, call);
+        self.out.line_done();
+    }
+
+    fn note(&mut self, note: &Note) {
+        if !self.filter.wants_note(note) {
+            return;
+        }
+        match &note.what {
+            What::Exec { .. } | What::Fork { .. } => return,
+            What::Signal { sig, code } => {
+                self.begin(note.pid, note.comm.as_bytes(), note.ts);
+                let buf = &mut self.out.buf;
+                buf.extend_from_slice(b"--- ");
+                push_signal(buf, *sig);
+                buf.extend_from_slice(b" {si_code=");
+                match syscalls::si_code_name(*sig, *code) {
+                    Some(name) => buf.extend_from_slice(name.as_bytes()),
+                    None => push_i64(buf, i64::from(*code)),
+                }
+                buf.extend_from_slice(b"} ---\n");
+            }
+            What::Exit(cause) => {
+                self.begin(note.pid, note.comm.as_bytes(), note.ts);
+                push_cause(&mut self.out.buf, *cause);
+            }
+            What::Lost { cpu, from, to, count } => {
+                self.tally.shown += 1;
+                let (buf, time) = (&mut self.out.buf, &mut self.time);
+                buf.extend_from_slice(b"*** ");
+                if let Some(count) = count {
+                    push_u64(buf, *count);
+                    buf.push(b' ');
+                }
+                buf.extend_from_slice(if *count == Some(1) { b"event lost on CPU " } else { b"events lost on CPU " });
+                push_u64(buf, u64::from(*cpu));
+                buf.extend_from_slice(b" between ");
+                time.push(buf, *from);
+                buf.extend_from_slice(b" and ");
+                time.push(buf, *to);
+                buf.extend_from_slice(b" ***\n");
+            }
+            What::Damaged { cpu, file, offset, error } => {
+                self.tally.shown += 1;
+                let text = format!("*** damaged data of CPU {cpu} at byte {offset} of {}: {error} ***", file.display());
+                push_safe(&mut self.out.buf, text.as_bytes());
+                self.out.buf.push(b'\n');
+            }
+        }
+        self.out.line_done();
+    }
+
+    #[inline]
+    fn closed(&self) -> bool {
+        self.out.failed()
+    }
+}
+
+/// `SIGSEGV`, or `signal 99`.
+pub(crate) fn push_signal(buf: &mut Vec<u8>, sig: i32) {
+    match syscalls::signal_name(sig) {
+        Some(name) => buf.extend_from_slice(name.as_bytes()),
+        None => {
+            buf.extend_from_slice(b"signal ");
+            push_i64(buf, i64::from(sig));
+        }
+    }
+}
+
+fn push_cause(buf: &mut Vec<u8>, cause: Cause) {
+    buf.extend_from_slice(b"+++ ");
+    match cause {
+        Cause::Exited(status) => {
+            buf.extend_from_slice(b"exited with ");
+            push_u64(buf, u64::from(status));
+        }
+        Cause::Killed(sig) => {
+            buf.extend_from_slice(b"killed by ");
+            push_signal(buf, sig);
+        }
+        Cause::KilledFromOutside => buf.extend_from_slice(b"killed by SIGKILL or another signal from outside"),
+        Cause::Superseded { by } => {
+            buf.extend_from_slice(b"superseded by execve in pid ");
+            push_i64(buf, i64::from(by));
+        }
+        Cause::Unknown => buf.extend_from_slice(b"exited"),
+    }
+    buf.extend_from_slice(b" +++\n");
+}
+
+impl Printer for Text<'_> {
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+}
+
+/// For lines about an empty report.
+pub(crate) fn push_traced(buf: &mut Vec<u8>, span: u64) {
+    buf.extend_from_slice(b"tracing was on for ");
+    push_span(buf, span);
+}

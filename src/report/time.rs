@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Times of the trace clock as wall-clock times, written and read.
+//!
+//! Times are UTC unless the caller gives an offset: the local zone is the C library's knowledge (or /etc/localtime's),
+//! and a recording is often read in another zone than it was made in.
+
+use crate::calendar::Utc;
+use crate::error::{Error, Result};
+use crate::ids::Timestamp;
+use crate::json::push_u64;
+use crate::recording::Meta;
+
+use super::out::{push_padded, push_six};
+
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400;
+
+/// Trace clock to wall clock: [`Meta::realtime`] with the division done once.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    trace: i128,
+    real: i128,
+    /// Drift of the wall clock against the trace clock, in units of 2^-64.
+    drift: i128,
+}
+
+impl Clock {
+    /// From the recording's anchors.
+    pub fn new(meta: &Meta) -> Clock {
+        let Some(first) = meta.anchors.first() else { return Clock { trace: 0, real: 0, drift: 0 } };
+        let clock = Clock { trace: i128::from(first.trace_ns), real: i128::from(first.realtime_ns), drift: 0 };
+        let Some(last) = meta.anchors.last() else { return clock };
+        let elapsed = i128::from(last.trace_ns) - clock.trace;
+        if elapsed < i128::from(SECOND) {
+            return clock;
+        }
+        let off = i128::from(last.realtime_ns) - clock.real - elapsed;
+        // As in `Meta::realtime`: more than 1 in 1000 is a step of the wall clock, not drift.
+        if off.abs() * 1000 > elapsed {
+            return clock;
+        }
+        Clock { drift: (off << 64) / elapsed, ..clock }
+    }
+
+    /// Nanoseconds since 1970.
+    #[inline]
+    pub fn realtime(&self, ts: Timestamp) -> u64 {
+        let since = i128::from(ts) - self.trace;
+        let real = self.real + since + (since.saturating_mul(self.drift) >> 64);
+        u64::try_from(real).unwrap_or(0)
+    }
+
+    /// The trace clock's time at which the wall clock showed `real`; 0 for times before the clock's start.
+    pub fn trace_time(&self, real: u64) -> Timestamp {
+        let since = i128::from(real) - self.real;
+        // The drift is below 1 in 1000, so each turn divides the error by 1000.
+        let mut trace = since;
+        for _ in 0..6 {
+            trace = since - (trace.saturating_mul(self.drift) >> 64);
+        }
+        u64::try_from((self.trace + trace).max(0)).unwrap_or(u64::MAX)
+    }
+}
+
+/// Day number since 1970 of a date.
+fn days(year: i64, month: u32, day: u32) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let yoe = year.rem_euclid(400);
+    let mp = i64::from((month + 9) % 12);
+    let doy = (153 * mp + 2) / 5 + i64::from(day) - 1;
+    era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468
+}
+
+/// Writes times of day; the part that changes once a second is kept.
+#[derive(Clone, Debug)]
+pub struct TimeOfDay {
+    clock: Clock,
+    utc_offset_s: i32,
+    second: u64,
+    prefix: [u8; 9],
+}
+
+impl TimeOfDay {
+    /// Times of `clock` in the zone that is `utc_offset_s` seconds east of Greenwich.
+    pub fn new(clock: Clock, utc_offset_s: i32) -> TimeOfDay {
+        TimeOfDay { clock, utc_offset_s, second: u64::MAX, prefix: *b"00:00:00." }
+    }
+
+    /// Appends `HH:MM:SS.micros`.
+    #[inline]
+    pub fn push(&mut self, out: &mut Vec<u8>, ts: Timestamp) {
+        let real = self.clock.realtime(ts);
+        let second = real / SECOND;
+        if second != self.second {
+            self.second = second;
+            self.set_prefix();
+        }
+        out.extend_from_slice(&self.prefix);
+        push_six(out, (real % SECOND / 1000) as u32);
+    }
+
+    #[cold]
+    fn set_prefix(&mut self) {
+        let local = self.second.saturating_add_signed(i64::from(self.utc_offset_s));
+        let of_day = local % DAY;
+        let digit = |value: u64| b'0' + (value % 10) as u8;
+        let (h, m, s) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+        let d = digit;
+        self.prefix = [d(h / 10), d(h), b':', d(m / 10), d(m), b':', d(s / 10), d(s), b'.'];
+    }
+}
+
+/// Appends `2025-11-23 09:24:53 UTC` for nanoseconds since 1970.
+pub fn push_date(out: &mut Vec<u8>, realtime: u64, utc_offset_s: i32) {
+    let local = (realtime / SECOND).saturating_add_signed(i64::from(utc_offset_s));
+    let date = Utc::from_unix(local);
+    let (hour, minute, second) = date.clock();
+    push_padded(out, date.year, 4);
+    for (sign, value) in [(b'-', date.month), (b'-', date.day), (b' ', hour), (b':', minute), (b':', second)] {
+        out.push(sign);
+        push_padded(out, value, 2);
+    }
+    push_zone(out, utc_offset_s);
+}
+
+/// Appends ` UTC` or ` +05:30`.
+fn push_zone(out: &mut Vec<u8>, utc_offset_s: i32) {
+    if utc_offset_s == 0 {
+        out.extend_from_slice(b" UTC");
+        return;
+    }
+    out.extend_from_slice(if utc_offset_s < 0 { b" -" } else { b" +" });
+    let minutes = u64::from(utc_offset_s.unsigned_abs() / 60);
+    push_padded(out, minutes / 60, 2);
+    out.push(b':');
+    push_padded(out, minutes % 60, 2);
+}
+
+/// Appends a span for people: `3.2 s`, `2 h 5 min`.
+pub fn push_span(out: &mut Vec<u8>, ns: u64) {
+    let seconds = ns / SECOND;
+    let mut pair = |big: u64, big_unit: &[u8], small: u64, small_unit: &[u8]| {
+        push_u64(out, big);
+        out.extend_from_slice(big_unit);
+        push_u64(out, small);
+        out.extend_from_slice(small_unit);
+    };
+    match seconds {
+        0..=59 => pair(seconds, b".", ns % SECOND / 100_000_000, b" s"),
+        60..=3599 => pair(seconds / 60, b" min ", seconds % 60, b" s"),
+        3600..=86_399 => pair(seconds / 3600, b" h ", seconds / 60 % 60, b" min"),
+        _ => pair(seconds / DAY, b" d ", seconds / 3600 % 24, b" h"),
+    }
+}
+
+/// A decimal number with up to nine digits behind the point, as a multiple of 10^-9.
+fn decimal(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !(digits(whole) && digits(fraction)) || text.is_empty() || whole.is_empty() || fraction.len() > 9 {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    let mut nanos: u64 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    for _ in fraction.len()..9 {
+        nanos *= 10;
+    }
+    whole.checked_mul(SECOND)?.checked_add(nanos)
+}
+
+/// Reads a duration, `1.5s`, `20ms`, `300us`, `5m`, `2h`; a bare number is seconds. Nanoseconds.
+pub fn parse_duration(text: &str) -> Result<u64> {
+    let units = [
+        ("ns", 1),
+        ("us", 1000),
+        ("ms", 1_000_000),
+        ("min", 60 * SECOND),
+        ("s", SECOND),
+        ("m", 60 * SECOND),
+        ("h", 3600 * SECOND),
+    ];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(name, ns)| text.strip_suffix(name).map(|number| (number, *ns)))
+        .unwrap_or((text, SECOND));
+    decimal(number)
+        .map(|value| u128::from(value) * u128::from(unit) / u128::from(SECOND))
+        .and_then(|ns| u64::try_from(ns).ok())
+        .ok_or_else(|| Error::usage(format!("{text:?} is no duration")).hint("write 1.5s, 20ms, 300us, 5m or 2h"))
+}
+
+/// Two digits and what follows.
+fn two(text: &str) -> Option<(u32, &str)> {
+    let digits = text.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    Some((digits.parse().ok()?, text.get(2..)?))
+}
+
+/// Seconds of the day and nanoseconds of `HH:MM:SS[.frac]`, and what follows.
+fn time_of_day(text: &str) -> Option<(u64, &str)> {
+    let (hours, rest) = two(text)?;
+    let (minutes, rest) = two(rest.strip_prefix(':')?)?;
+    let rest = rest.strip_prefix(':')?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let (seconds, rest) = rest.split_at(end);
+    let nanos = decimal(seconds).filter(|nanos| *nanos < 61 * SECOND)?;
+    if hours > 23 || minutes > 59 || seconds.find('.').unwrap_or(seconds.len()) != 2 {
+        return None;
+    }
+    Some((u64::from(hours * 3600 + minutes * 60) * SECOND + nanos, rest))
+}
+
+/// Nanoseconds since 1970 of an RFC 3339 time; `None` if it is not one. Without a zone it is in that of `utc_offset_s`.
+pub fn parse_rfc3339(text: &str, utc_offset_s: i32) -> Option<u64> {
+    let year: i64 = text.get(..4).filter(|year| year.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
+    let (month, rest) = two(text.get(4..)?.strip_prefix('-')?)?;
+    let (day, rest) = two(rest.strip_prefix('-')?)?;
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year < 1970 {
+        return None;
+    }
+    let (nanos, zone) = time_of_day(rest.strip_prefix(['T', 't', ' '])?)?;
+    let offset = match zone {
+        "" => i64::from(utc_offset_s),
+        "Z" | "z" => 0,
+        _ => {
+            let sign = if zone.starts_with('-') { -1 } else { 1 };
+            let (hours, rest) = two(zone.strip_prefix(['+', '-'])?)?;
+            let (minutes, rest) = two(rest.strip_prefix(':').unwrap_or(rest))?;
+            if !rest.is_empty() {
+                return None;
+            }
+            sign * i64::from(hours * 3600 + minutes * 60)
+        }
+    };
+    let midnight = days(year, month, day).checked_mul(DAY as i64)?.checked_sub(offset)?;
+    u64::try_from(i128::from(midnight) * i128::from(SECOND) + i128::from(nanos)).ok()
+}
+
+/// Reads `--since` and `--until`: a duration from the recording's start (`1.5s`), a time of day (`HH:MM:SS[.frac]`, the
+/// first one at or after the start's second), or RFC 3339. Gives the trace clock's time.
+pub fn parse_time(text: &str, meta: &Meta, utc_offset_s: i32) -> Result<Timestamp> {
+    let clock = Clock::new(meta);
+    let start = meta.anchors.first().copied().unwrap_or_default();
+    if let Some(real) = parse_rfc3339(text, utc_offset_s) {
+        return Ok(clock.trace_time(real));
+    }
+    if let Some((nanos, "")) = time_of_day(text) {
+        let offset = i64::from(utc_offset_s);
+        let start_second = (start.realtime_ns / SECOND).saturating_add_signed(offset);
+        let mut real = (start_second - start_second % DAY) * SECOND + nanos;
+        if real / SECOND < start_second {
+            real += DAY * SECOND;
+        }
+        return Ok(clock.trace_time(real.saturating_add_signed(-offset * SECOND as i64)));
+    }
+    match parse_duration(text) {
+        Ok(since) => Ok(start.trace_ns.saturating_add(since)),
+        Err(_) => Err(Error::usage(format!("{text:?} is no time"))
+            .hint("write 1.5s (from the start), 09:24:53.5 or 2025-11-23T09:24:53Z")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::Anchor;
+
+    /// 2025-11-23T09:24:53.5Z
+    const START: u64 = 1_763_889_893_500_000_000;
+
+    fn meta() -> Meta {
+        Meta { anchors: vec![Anchor { trace_ns: 1000 * SECOND, realtime_ns: START }], ..Meta::default() }
+    }
+
+    fn text(write: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_clock_agrees_with_the_recordings_own_within_a_nanosecond() {
+        let mut meta = meta();
+        for last_real in
+            [START + 3600 * SECOND, START + 3600 * SECOND + 360_000_123, START + 3600 * SECOND - 77_000_777, START]
+        {
+            meta.anchors.truncate(1);
+            meta.anchors.push(Anchor { trace_ns: 4600 * SECOND, realtime_ns: last_real });
+            let clock = Clock::new(&meta);
+            for ts in [0, 999 * SECOND, 1000 * SECOND, 1_234_567_890_123, 4600 * SECOND, 900_000 * SECOND] {
+                assert!(clock.realtime(ts).abs_diff(meta.realtime(ts)) <= 1, "{ts}");
+                assert!(clock.trace_time(clock.realtime(ts)).abs_diff(ts) <= 2, "{ts}");
+            }
+        }
+    }
+
+    #[test]
+    fn times_of_day_follow_second_zone_and_midnight() {
+        let clock = Clock::new(&meta());
+        let mut utc = TimeOfDay::new(clock, 0);
+        let mut west = TimeOfDay::new(clock, -(9 * 3600 + 1800));
+        let mut line = Vec::new();
+        for after in [0, 499_999_999, 500_000_000, (14 * 3600 + 35 * 60 + 6) * SECOND + 500_000_000] {
+            utc.push(&mut line, 1000 * SECOND + after);
+            line.push(b' ');
+        }
+        west.push(&mut line, 1000 * SECOND);
+        let expected = "09:24:53.500000 09:24:53.999999 09:24:54.000000 00:00:00.000000 23:54:53.500000";
+        assert_eq!(String::from_utf8(line).unwrap(), expected);
+    }
+
+    #[test]
+    fn dates_are_the_calendars() {
+        assert_eq!(text(|out| push_date(out, START, 0)), "2025-11-23 09:24:53 UTC");
+        assert_eq!(text(|out| push_date(out, START, -34_200)), "2025-11-22 23:54:53 -09:30");
+        assert_eq!(text(|out| push_date(out, 951_782_400 * SECOND, 0)), "2000-02-29 00:00:00 UTC");
+        for day in [0, 1, 58, 59, 60, 11_015, 11_016, 20_415, 47_540, 1_000_000] {
+            let date = Utc::from_unix(day * DAY);
+            assert_eq!(days(date.year as i64, date.month as u32, date.day as u32), day as i64);
+        }
+    }
+
+    #[test]
+    fn spans_have_two_units() {
+        let spans =
+            [3_250_000_000, 61 * SECOND, 7500 * SECOND, 90_000 * SECOND].map(|ns| text(|out| push_span(out, ns)));
+        assert_eq!(spans, ["3.2 s", "1 min 1 s", "2 h 5 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn bounds_are_read_as_offset_time_of_day_or_date() {
+        let meta = meta();
+        for (given, after) in [
+            ("0", 0),
+            ("1.5s", 1_500_000_000),
+            ("20ms", 20_000_000),
+            ("2h", 7200 * SECOND),
+            ("09:24:53.5", 0),
+            ("09:24:53.75", 250_000_000),
+            ("00:00:00", (14 * 3600 + 35 * 60 + 6) * SECOND + 500_000_000),
+            ("2025-11-23T09:24:54Z", 500_000_000),
+            ("2025-11-23 10:24:54+01:00", 500_000_000),
+            ("2025-11-23T09:24:54.250", 750_000_000),
+        ] {
+            assert_eq!(parse_time(given, &meta, 0).unwrap(), 1000 * SECOND + after, "{given}");
+        }
+        assert_eq!(parse_time("10:24:54", &meta, 3600).unwrap(), 1000 * SECOND + 500_000_000);
+        // A time of the start's own second lies at most that second before the start.
+        assert_eq!(parse_time("09:24:53", &meta, 0).unwrap(), 1000 * SECOND - 500_000_000);
+        for wrong in
+            ["", "x", "-1s", "1.2.3s", "25:00:00", "1:2:3", "09:24:5", "2025-13-01T00:00:00Z", "1e3", "2025-11-23"]
+        {
+            assert_eq!(parse_time(wrong, &meta, 0).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+    }
+}

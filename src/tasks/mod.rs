@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The tasks of a recording: who they are, whose threads, under which name, of which program.
+//!
+//! Followed from the tasks that were there at the start, through `task_newtask`/`sched_process_fork` (written by the
+//! parent, before the child runs), `task_rename`, `sched_process_exec` and `sched_process_exit`. Thread ids are the
+//! kernel's global ones and come round again, so a task that is born takes the place of a dead one of its number.
+//! Sources: kernel/fork.c `copy_process`, fs/exec.c `begin_new_exec` and `de_thread`, kernel/exit.c `do_exit`.
+
+mod abi;
+mod table;
+
+use std::collections::VecDeque;
+
+pub use abi::{Abis, ImageId, Votes, IMAGES_MAX};
+pub use table::PidTable;
+
+use crate::arch::Abi;
+use crate::ids::{CpuId, Pid, Timestamp};
+use crate::recording::Meta;
+
+/// `CLONE_THREAD`: the child joins its parent's thread group.
+const CLONE_THREAD: u64 = 0x1_0000;
+
+/// Ended tasks that stay known, oldest forgotten first: a dying task still sends its parent a signal, and lines about it
+/// still want its name. Only their number bounds the memory that dead tasks take.
+pub const DEAD_MAX: usize = 1024;
+
+/// A task's name as the kernel has it: up to 15 bytes that need not be text (`TASK_COMM_LEN`).
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Comm {
+    bytes: [u8; 15],
+    len: u8,
+}
+
+impl Comm {
+    /// From the kernel's bytes; what is beyond 15 is cut.
+    pub fn new(name: &[u8]) -> Comm {
+        let mut comm = Comm::default();
+        for (to, from) in comm.bytes.iter_mut().zip(name) {
+            *to = *from;
+            comm.len += 1;
+        }
+        comm
+    }
+
+    /// The bytes, without NUL.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
+    }
+}
+
+impl core::fmt::Debug for Comm {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+    }
+}
+
+/// A task's place in [`Tasks`]; valid until the task is forgotten.
+pub type Slot = u32;
+
+/// One task, with the state `S` that a user of [`Tasks`] keeps about it.
+#[derive(Clone, Debug)]
+pub struct Task<S> {
+    /// Global thread id.
+    pub pid: Pid,
+    /// Global process id; 0 where it is not known.
+    pub tgid: Pid,
+    /// The task that made it; 0 where it is not known.
+    pub parent: Pid,
+    /// Its name at this moment.
+    pub comm: Comm,
+    /// The program it runs.
+    pub image: ImageId,
+    /// That program's ABI.
+    pub abi: Abi,
+    /// Whether its ABI needs no more evidence.
+    pub settled: bool,
+    /// Whether it is part of the container runtime's own set-up.
+    pub runtime: bool,
+    /// When it was made; `None` if it was there before.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// The user's state.
+    pub state: S,
+    /// Counts the tasks that had this slot.
+    generation: u32,
+}
+
+/// The tasks of a recording at one moment of it.
+#[derive(Debug)]
+pub struct Tasks<S> {
+    abis: Abis,
+    table: PidTable,
+    slots: Vec<Task<S>>,
+    free: Vec<Slot>,
+    dead: VecDeque<(Slot, u32)>,
+    /// The task each CPU's last event was of.
+    recent: Vec<(Pid, Slot)>,
+    next_image: ImageId,
+    /// The container's first process, while it still is the runtime's.
+    awaited: Option<Pid>,
+    /// Whether the recording has `task_rename` events.
+    renames: bool,
+    /// Tasks seen, the runtime's too.
+    pub seen: u64,
+}
+
+impl<S: Default> Tasks<S> {
+    /// The tasks at the recording's start.
+    pub fn new(meta: &Meta, abis: Abis) -> Tasks<S> {
+        let mut tasks = Tasks {
+            abis,
+            table: PidTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            dead: VecDeque::new(),
+            recent: Vec::new(),
+            next_image: 0,
+            awaited: meta.starts_in_runtime.then_some(meta.init_pid),
+            renames: false,
+            seen: 0,
+        };
+        for initial in &meta.tasks {
+            let leader = tasks.table.get(initial.tgid).and_then(|slot| tasks.get(slot)).map(|leader| leader.image);
+            let slot = tasks.make(initial.tid);
+            let (compat, native) = (tasks.abis.compat, tasks.abis.native);
+            if let Some(task) = tasks.get_mut(slot) {
+                task.tgid = initial.tgid;
+                task.comm = Comm::new(initial.comm.as_bytes());
+                task.image = leader.unwrap_or(task.image);
+                if let Some(abi) = Abi::from_name(&initial.abi).filter(|abi| *abi == native || Some(*abi) == compat) {
+                    task.abi = abi;
+                    task.settled = true;
+                }
+            }
+        }
+        tasks
+    }
+
+    /// The task at `slot`.
+    #[inline]
+    pub fn get(&self, slot: Slot) -> Option<&Task<S>> {
+        self.slots.get(slot as usize)
+    }
+
+    /// The task at `slot`.
+    #[inline]
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Task<S>> {
+        self.slots.get_mut(slot as usize)
+    }
+
+    /// All tasks that are known, with those that ended a short time ago.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Task<S>> {
+        self.slots.iter_mut()
+    }
+
+    /// The slot of `pid`, if it is known.
+    pub fn find(&self, pid: Pid) -> Option<Slot> {
+        self.table.get(pid)
+    }
+
+    /// The slot of the task that an event on `cpu` is of; a task not heard of before is made.
+    #[inline]
+    pub fn slot(&mut self, cpu: CpuId, pid: Pid) -> Slot {
+        match self.recent.get(usize::from(cpu)) {
+            Some((last, slot)) if *last == pid => *slot,
+            _ => self.slot_slow(cpu, pid),
+        }
+    }
+
+    #[inline(never)]
+    fn slot_slow(&mut self, cpu: CpuId, pid: Pid) -> Slot {
+        let slot = self.table.get(pid).unwrap_or_else(|| self.make(pid));
+        let at = usize::from(cpu);
+        if at >= self.recent.len() {
+            self.recent.resize(at + 1, (Pid::MIN, 0));
+        }
+        if let Some(recent) = self.recent.get_mut(at) {
+            *recent = (pid, slot);
+        }
+        slot
+    }
+
+    fn new_image(&mut self) -> (ImageId, Abi) {
+        let image = self.next_image;
+        self.next_image = self.next_image.saturating_add(1);
+        (image, self.abis.of(image))
+    }
+
+    /// A task of which nothing is known but its number; takes the place of an older one of the same number.
+    pub fn make(&mut self, pid: Pid) -> Slot {
+        let (image, abi) = self.new_image();
+        self.seen += 1;
+        let known = self.table.get(pid).or_else(|| self.free.pop());
+        let slot = known.unwrap_or(self.slots.len() as Slot);
+        let generation = self.get(slot).map_or(0, |task| task.generation.wrapping_add(1));
+        let task = Task {
+            pid,
+            tgid: 0,
+            parent: 0,
+            comm: Comm::default(),
+            image,
+            abi,
+            settled: self.abis.compat.is_none(),
+            runtime: self.awaited.is_some(),
+            started: None,
+            ended: None,
+            state: S::default(),
+            generation,
+        };
+        match self.get_mut(slot) {
+            Some(place) => *place = task,
+            None => self.slots.push(task),
+        }
+        self.table.insert(pid, slot);
+        slot
+    }
+
+    /// `parent` made the task `child`. `flags` are those of clone where `task_newtask` told them. `None` if this child
+    /// is known already: the kernel writes two events for one birth.
+    pub fn born(
+        &mut self,
+        ts: Timestamp,
+        parent: Slot,
+        child: Pid,
+        comm: &[u8],
+        flags: Option<u64>,
+        is_newborn: impl Fn(&S) -> bool,
+    ) -> Option<Slot> {
+        let made_by = self.get(parent).map_or(0, |task| task.pid);
+        let known = self.find(child).and_then(|slot| self.get(slot));
+        if known.is_some_and(|task| {
+            task.started.is_some() && task.ended.is_none() && task.parent == made_by && is_newborn(&task.state)
+        }) {
+            return None;
+        }
+        let image = self.next_image;
+        let slot = self.make(child);
+        // It inherits its program: the image made for it is not used.
+        self.next_image = image;
+        let parent = self.get(parent).map(|task| (task.tgid, task.image, task.abi, task.settled, task.runtime));
+        let task = self.get_mut(slot)?;
+        task.parent = made_by;
+        task.started = Some(ts);
+        task.comm = Comm::new(comm);
+        task.tgid = child;
+        if let Some((tgid, image, abi, settled, runtime)) = parent {
+            if flags.is_some_and(|flags| flags & CLONE_THREAD != 0) {
+                task.tgid = tgid;
+            }
+            task.image = image;
+            task.abi = abi;
+            task.settled = settled;
+            task.runtime = runtime;
+        }
+        Some(slot)
+    }
+
+    /// The task's name changed.
+    pub fn renamed(&mut self, cpu: CpuId, pid: Pid, comm: &[u8]) {
+        self.renames = true;
+        let slot = self.slot(cpu, pid);
+        if let Some(task) = self.get_mut(slot) {
+            task.comm = Comm::new(comm);
+        }
+    }
+
+    /// The task runs a new program. The thread `old_pid` that called execve goes on as `pid`, the number of its thread
+    /// group's leader, which has died (`de_thread`), and takes its state along. Gives its slot.
+    pub fn execed(&mut self, pid: Pid, old_pid: Pid, filename: &[u8]) -> Slot {
+        let mut slot = self.find(pid).unwrap_or_else(|| self.make(pid));
+        if old_pid != pid {
+            if let Some(old) = self.find(old_pid) {
+                // The two change places in the table; the leader's remains are found under the old number and go first.
+                self.table.insert(pid, old);
+                self.table.insert(old_pid, slot);
+                self.recent.clear();
+                if let Some(leader) = self.get_mut(slot) {
+                    leader.pid = old_pid;
+                }
+                self.forget(slot);
+                slot = old;
+            }
+        }
+        let (image, abi) = self.new_image();
+        let first = self.awaited == Some(pid);
+        if first {
+            self.awaited = None;
+        }
+        let settled = self.abis.compat.is_none();
+        let renames = self.renames;
+        if let Some(task) = self.get_mut(slot) {
+            task.pid = pid;
+            task.tgid = pid;
+            task.ended = None;
+            task.image = image;
+            task.abi = abi;
+            task.settled = settled;
+            task.runtime &= !first;
+            if !renames {
+                task.comm = Comm::new(filename.rsplit(|byte| *byte == b'/').next().unwrap_or(filename));
+            }
+        }
+        slot
+    }
+
+    /// The task ended. It stays known until [`DEAD_MAX`] others have ended or its number is used again.
+    pub fn exited(&mut self, ts: Timestamp, slot: Slot) {
+        let Some(task) = self.get_mut(slot) else { return };
+        task.ended = Some(ts);
+        let entry = (slot, task.generation);
+        self.dead.push_back(entry);
+        if self.dead.len() > DEAD_MAX {
+            if let Some((oldest, generation)) = self.dead.pop_front() {
+                if self.get(oldest).is_some_and(|task| task.generation == generation && task.ended.is_some()) {
+                    self.forget(oldest);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        let Some(task) = self.get_mut(slot) else { return };
+        task.generation = task.generation.wrapping_add(1);
+        task.state = S::default();
+        let pid = task.pid;
+        self.table.remove(pid);
+        self.recent.clear();
+        self.free.push(slot);
+    }
+
+    /// The ABIs that the tasks' programs are looked up in.
+    pub fn abis(&self) -> &Abis {
+        &self.abis
+    }
+
+    /// Slots in use or kept for the dead, for tests of the bound.
+    pub fn slots(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether the container's first execve has not been seen yet.
+    pub fn in_runtime(&self) -> bool {
+        self.awaited.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Arch;
+    use crate::recording::InitialTask;
+
+    fn meta(tasks: &[(Pid, Pid, &str, &str)]) -> Meta {
+        let initial = |&(tid, tgid, comm, abi): &(Pid, Pid, &str, &str)| InitialTask {
+            tid,
+            tgid,
+            comm: comm.into(),
+            abi: abi.into(),
+        };
+        Meta { tasks: tasks.iter().map(initial).collect(), ..Meta::default() }
+    }
+
+    fn tasks(meta: &Meta) -> Tasks<()> {
+        Tasks::new(meta, Abis::new(Arch::X86_64))
+    }
+
+    fn of(tasks: &Tasks<()>, pid: Pid) -> Task<()> {
+        tasks.get(tasks.find(pid).unwrap()).unwrap().clone()
+    }
+
+    #[test]
+    fn tasks_of_the_start_have_names_groups_and_abis() {
+        let tasks = tasks(&meta(&[(5, 5, "a name longer than fifteen", "i386"), (6, 5, "b", ""), (7, 7, "c", "arm")]));
+        assert_eq!(of(&tasks, 5).comm.as_bytes(), b"a name longer t");
+        assert_eq!((of(&tasks, 5).abi, of(&tasks, 5).settled), (Abi::I386, true));
+        assert_eq!((of(&tasks, 6).tgid, of(&tasks, 6).image), (5, of(&tasks, 5).image));
+        // An ABI that this kernel does not run says nothing.
+        assert_eq!((of(&tasks, 7).abi, of(&tasks, 7).settled), (Abi::X86_64, false));
+    }
+
+    #[test]
+    fn threads_join_their_parents_group_and_processes_do_not() {
+        let mut tasks = tasks(&meta(&[(5, 5, "sh", "")]));
+        let parent = tasks.find(5).unwrap();
+        tasks.born(1, parent, 6, b"sh", Some(CLONE_THREAD), |()| true).unwrap();
+        tasks.born(2, parent, 7, b"sh", Some(0), |()| true).unwrap();
+        assert!(tasks.born(2, parent, 7, b"sh", None, |()| true).is_none(), "the second event of one birth");
+        let thread = tasks.find(6).unwrap();
+        tasks.born(3, thread, 8, b"sh", Some(CLONE_THREAD), |()| true).unwrap();
+        let groups = [6, 7, 8].map(|pid| (of(&tasks, pid).tgid, of(&tasks, pid).parent));
+        assert_eq!(groups, [(5, 5), (7, 5), (5, 6)]);
+        assert_eq!(of(&tasks, 8).image, of(&tasks, 5).image);
+        assert_eq!(tasks.seen, 4);
+    }
+
+    #[test]
+    fn an_exec_by_a_thread_makes_it_the_leader() {
+        let mut tasks = tasks(&meta(&[(5, 5, "sh", ""), (6, 5, "worker", "")]));
+        let leader = tasks.slot(0, 5);
+        assert_eq!(tasks.slot(1, 6), 1);
+        tasks.exited(9, leader);
+        tasks.renamed(1, 6, b"ls");
+        let slot = tasks.execed(5, 6, b"/bin/ls");
+        assert_eq!((tasks.find(5), tasks.find(6), tasks.slot(0, 5)), (Some(slot), None, slot));
+        let task = of(&tasks, 5);
+        assert_eq!((task.pid, task.tgid, task.comm.as_bytes(), task.ended), (5, 5, &b"ls"[..], None));
+        // The number of the thread is free for another task.
+        let other = tasks.slot(0, 6);
+        assert_ne!(other, slot);
+    }
+
+    #[test]
+    fn without_rename_events_a_program_is_called_like_its_file() {
+        let mut tasks = tasks(&meta(&[(5, 5, "sh", "")]));
+        tasks.execed(5, 5, b"/usr/bin/a-very-long-program");
+        assert_eq!(of(&tasks, 5).comm.as_bytes(), b"a-very-long-pro");
+        tasks.renamed(0, 5, b"6");
+        tasks.execed(5, 5, b"/dev/fd/7");
+        assert_eq!(of(&tasks, 5).comm.as_bytes(), b"6");
+    }
+
+    #[test]
+    fn each_exec_is_an_image_and_a_fork_is_none() {
+        let mut tasks = tasks(&meta(&[(5, 5, "sh", "")]));
+        let parent = tasks.find(5).unwrap();
+        tasks.born(1, parent, 6, b"sh", Some(0), |()| true);
+        assert_eq!(of(&tasks, 6).image, 0);
+        tasks.execed(6, 6, b"ls");
+        assert_eq!((of(&tasks, 5).image, of(&tasks, 6).image), (0, 1));
+    }
+
+    #[test]
+    fn the_dead_are_remembered_up_to_the_limit() {
+        let mut tasks = tasks(&meta(&[]));
+        for pid in 1..=DEAD_MAX as Pid {
+            let slot = tasks.slot(0, pid);
+            tasks.exited(1, slot);
+        }
+        assert!(tasks.find(1).is_some());
+        assert_eq!(tasks.slots(), DEAD_MAX);
+        // A number that came round again is not taken for its dead namesake.
+        let parent = tasks.slot(0, 1);
+        tasks.born(2, parent, 2, b"new", Some(0), |()| true);
+        for pid in [100_001, 100_002] {
+            let slot = tasks.slot(0, pid);
+            tasks.exited(3, slot);
+        }
+        assert_eq!((tasks.find(1), of(&tasks, 2).comm.as_bytes()), (None, &b"new"[..]));
+        for pid in 200_000..210_000 {
+            let slot = tasks.slot(0, pid);
+            tasks.exited(3, slot);
+        }
+        assert_eq!(tasks.slots(), DEAD_MAX + 1);
+    }
+
+    #[test]
+    fn what_runs_before_the_containers_execve_is_the_runtimes() {
+        let mut meta = meta(&[(5, 5, "runc:[2:INIT]", ""), (6, 5, "runc:[2:INIT]", "")]);
+        meta.starts_in_runtime = true;
+        meta.init_pid = 5;
+        let mut tasks = tasks(&meta);
+        let other = tasks.find(6).unwrap();
+        tasks.born(1, other, 7, b"runc", Some(0), |()| true);
+        tasks.execed(7, 7, b"/usr/bin/newuidmap");
+        assert!(tasks.in_runtime());
+        tasks.execed(5, 5, b"/bin/sh");
+        assert!(!tasks.in_runtime());
+        assert_eq!([5, 6, 7].map(|pid| of(&tasks, pid).runtime), [false, true, true]);
+        tasks.born(2, tasks.find(5).unwrap(), 8, b"sh", Some(0), |()| true);
+        assert!(!of(&tasks, 8).runtime);
+    }
+}
