@@ -250,12 +250,13 @@ impl Cursor {
                     if len < 4 {
                         return Some(Err(self.stop(data, PageError::ZeroLength { offset: self.at })));
                     }
-                    // A discarded record; its time still counts.
+                    // A discarded record; its time still counts, because the writer had moved its clock. A delta of 1 stands
+                    // for 0, which would mean the end of the page (`rb_event_discard`, `check_buffer`).
                     if len as usize > body.len() {
                         return Some(Err(self.stop(data, PageError::Overrun { offset: self.at })));
                     }
                     self.at += 4 + len as usize;
-                    self.ts = self.ts.wrapping_add(delta);
+                    self.ts = self.ts.wrapping_add(if delta == 1 { 0 } else { delta });
                 }
                 TYPE_TIME_EXTEND | TYPE_TIME_STAMP => {
                     let Some(high) = le32(body, 0) else {
