@@ -192,12 +192,12 @@ fn text_at(data: &[u8], text: Text) -> Option<&[u8]> {
     Some(until_nul(bytes))
 }
 
-/// An event's field as a word.
+/// An event's field as a word, or as the first of `count` words without a gap.
 fn word(format: &EventFormat<'_>, name: &'static str, count: u16) -> Result<Word, SchemaError> {
-    let Field { offset, size, .. } = format.field(name).ok_or(SchemaError::MissingField(name))?;
-    match size / count.max(1) {
-        8 => Ok(Word { at: usize::from(offset), wide: true }),
-        4 => Ok(Word { at: usize::from(offset), wide: false }),
+    let Field { offset, size, kind, .. } = format.field(name).ok_or(SchemaError::MissingField(name))?;
+    match (kind, u32::from(size), u32::from(count)) {
+        (Kind::Plain, size, count) if size == 8 * count => Ok(Word { at: usize::from(offset), wide: true }),
+        (Kind::Plain, size, count) if size == 4 * count => Ok(Word { at: usize::from(offset), wide: false }),
         _ => Err(SchemaError::FieldSize(name)),
     }
 }
@@ -205,7 +205,7 @@ fn word(format: &EventFormat<'_>, name: &'static str, count: u16) -> Result<Word
 /// An event's field as the offset of a 32-bit value.
 fn int(format: &EventFormat<'_>, name: &'static str) -> Result<usize, SchemaError> {
     let field = format.field(name).ok_or(SchemaError::MissingField(name))?;
-    if field.size != 4 {
+    if field.kind != Kind::Plain || field.size != 4 {
         return Err(SchemaError::FieldSize(name));
     }
     Ok(usize::from(field.offset))
