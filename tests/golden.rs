@@ -55,10 +55,10 @@ fn fixture(name: &str) -> Recording {
     log.after(10).enter(0, 100, 0, [0, STACK, 1, 0, 0, 0]).after(5);
     log.lose(1, 1234).after(100).call(1, 103, 39, &[], 1, 103).after(1).exit(0, 100, 0, 1);
     log.exit(1, 104, 0, 5).after(5);
-    // a 32-bit program: names of another table
+    // a 32-bit program: names of another table; x86 lets execve return with its number
     log.enter(0, 100, 57, [0; 6]).after(30).fork(0, 100, 105, 0, "sh").exit(0, 100, 57, 105);
     log.exit(1, 105, 57, 0).after(1).enter(1, 105, 59, [STACK, STACK, STACK, 0, 0, 0]).after(100);
-    log.exec(1, 105, 105, "/bin/old32").rename(1, 105, b"old32").after(1).exit(1, 105, 59, 0).after(1);
+    log.exec(1, 105, 105, "/bin/old32").rename(1, 105, b"old32").after(1).exit(1, 105, 11, 0).after(1);
     for _ in 0..3 {
         log.call(1, 105, 5, &[0xffd8_1234, 0x8000], 2, -2).after(1);
     }

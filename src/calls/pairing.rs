@@ -4,7 +4,7 @@
 //! An exit without an enter is: the return of clone in the child (x86 writes one, arm does not; kernel/entry), a call
 //! answered by seccomp (which runs before `trace_sys_enter`), a call that began before tracing did, or one whose enter
 //! was lost. The kernel marks none of them, so the task's history decides. execve's exit comes after
-//! `sched_process_exec`; `rt_sigreturn` on x86 and arm64 exits with the number -1.
+//! `sched_process_exec`, on x86 with the new program's number; `rt_sigreturn` on x86 and arm64 exits with the number -1.
 
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Result};
@@ -132,12 +132,20 @@ pub(super) fn is_sigreturn(abi: Abi, nr: SyscallNr) -> bool {
     nr == special.rt_sigreturn || nr == special.sigreturn
 }
 
+#[inline]
+fn is_exec(abi: Abi, nr: SyscallNr) -> bool {
+    let special = special(abi);
+    nr == special.execve || nr == special.execveat
+}
+
 /// Follows the tasks of a recording and pairs their calls; see the module's description.
 pub struct Tracker<S: Steps> {
     tasks: Tasks<State<S::Ticket>>,
     native: Abi,
     /// Whether the child of clone writes an exit of its own.
     child_returns: bool,
+    /// Whether an exit without enter can tell a refusal: not where only failed calls were recorded.
+    refusals: bool,
     /// The latest end of all gaps so far.
     gap_end: Timestamp,
     votes: Option<Votes>,
@@ -158,6 +166,7 @@ impl<S: Steps> Tracker<S> {
         Ok(Tracker {
             native: abis.native,
             child_returns: matches!(arch, Arch::X86_64 | Arch::X86),
+            refusals: !meta.options.errors_only,
             gap_end: 0,
             votes: (vote && abis.compat.is_some()).then(|| Votes::new(&abis)),
             tasks: Tasks::new(meta, abis),
@@ -288,7 +297,7 @@ impl<S: Steps> Tracker<S> {
         state.comm = comm;
         state.abi = Some(abi);
         state.ticket = steps.opened(&call);
-        if nr == special.execve || nr == special.execveat {
+        if is_exec(abi, nr) {
             self.group(slot, |group| group.exec_entered(pid));
         }
         if survived {
@@ -304,7 +313,11 @@ impl<S: Steps> Tracker<S> {
         // A gap that reaches into the time since the task's last event may have swallowed others of it.
         let uncertain = self.gap_end > state.last;
         let abi = state.abi.unwrap_or(task.abi);
-        let matches = nr == state.nr || (nr == -1 && is_sigreturn(abi, state.nr));
+        let matches = nr == state.nr
+            || (nr == -1 && is_sigreturn(abi, state.nr))
+            // x86 puts the new program's number for execve in place of the caller's (arch/x86/kernel/process_64.c
+            // `set_personality_ia32`, seen on 6.18); arm64 keeps it.
+            || (state.before_exec.is_some() && ret == 0);
         if state.phase == Phase::Inside && matches {
             let call = Call {
                 ended: ts,
@@ -314,6 +327,7 @@ impl<S: Steps> Tracker<S> {
                 ..open_call(task.tgid, task.runtime, state, self.native)
             };
             state.phase = Phase::Outside;
+            state.before_exec = None;
             state.last = ts;
             steps.closed(state.ticket, &call);
             if !task.settled && !is_sigreturn(abi, call.nr) {
@@ -321,7 +335,7 @@ impl<S: Steps> Tracker<S> {
                     task.settled = votes.returned(task.image, ret);
                 }
             }
-            if ret < 0 && (nr == special(abi).execve || nr == special(abi).execveat) {
+            if ret < 0 && is_exec(abi, nr) {
                 self.group(slot, |group| group.exec_failed(pid));
             }
             return;
@@ -338,7 +352,7 @@ impl<S: Steps> Tracker<S> {
                 self.tasks.make(pid);
             }
         }
-        let (child_returns, native) = (self.child_returns, self.native);
+        let (child_returns, native, refusals) = (self.child_returns, self.native, self.refusals);
         let Some(task) = self.tasks.get_mut(slot) else { return };
         if task.state.phase == Phase::Inside {
             let call = open_call(task.tgid, task.runtime, &task.state, native);
@@ -347,8 +361,9 @@ impl<S: Steps> Tracker<S> {
         let before = task.state.phase;
         task.state.phase = Phase::Outside;
         task.state.last = ts;
-        // execve returns with the number it was called by, whatever the new program speaks.
-        let abi = task.state.before_exec.take().unwrap_or(task.abi);
+        // An execve returns with the number of the old program's ABI or of the new one's, see `exit`.
+        let before_exec = task.state.before_exec.take();
+        let abi = before_exec.filter(|before| is_exec(*before, nr)).unwrap_or(task.abi);
         let special = special(abi);
         let forks = nr == special.clone || nr == special.clone3 || nr == special.fork || nr == special.vfork;
         if child_returns && ret == 0 && forks && matches!(before, Phase::Unknown | Phase::Newborn) {
@@ -365,7 +380,11 @@ impl<S: Steps> Tracker<S> {
             comm: task.comm,
             abi,
             // A sigreturn shows as -1; a skipped call (ptrace) too.
-            end: if before == Phase::Outside && !uncertain && nr >= 0 { End::Refused } else { End::StartUnknown },
+            end: if refusals && before == Phase::Outside && !uncertain && nr >= 0 {
+                End::Refused
+            } else {
+                End::StartUnknown
+            },
             uncertain,
             runtime: task.runtime,
         };

@@ -85,6 +85,15 @@ fn damage_makes_an_exit_uncertain_as_a_gap_does() {
 }
 
 #[test]
+fn where_only_failed_calls_were_recorded_an_exit_alone_is_no_refusal() {
+    let mut meta = meta("x86_64", &[(1, 1)]);
+    meta.options.errors_only = true;
+    let mut log = Log::new(&meta);
+    log.exit(1, READ, -4).exit(1, MKDIR, -1);
+    log.ends(&["1 read(0)=?-4", "1 mkdir(0)=?-1"]);
+}
+
+#[test]
 fn the_childs_return_from_clone_is_no_call_of_its_own() {
     let mut log = Log::two();
     log.enter(1, CLONE, 17).fork(1, 5, 0).exit(5, CLONE, 0).exit(1, CLONE, 5).enter(5, READ, 3).exit(5, READ, 0);
@@ -176,6 +185,19 @@ fn a_32_bit_program_keeps_the_number_it_called_execve_with() {
     log.enter(1, 11, 7).exec(1, 1).exit(1, 11, 0).enter(1, EXIT_GROUP, 3);
     // The new program is native: 231 is exit_group there, fgetxattr on i386.
     log.ends(&["1 execve(7)=0 <20>", "1 exit_group(3)=never"]);
+}
+
+#[test]
+fn on_x86_execve_returns_with_the_new_programs_number() {
+    let mut meta = meta("x86_64", &[(1, 1)]);
+    meta.tasks[0].abi = "i386".into();
+    let mut log = Log::new(&meta);
+    log.enter(1, 11, 7).exec(1, 1).exit(1, EXECVE, 0).enter(1, READ, 0).exit(1, READ, 0).exit(1, MKDIR, -1);
+    log.ends(&["1 execve(7)=0 <20>", "1 read(0)=0 <10>", "1 mkdir(0)=refused-1"]);
+    // Its enter may be lost.
+    let mut log = Log::new(&meta);
+    log.enter(1, 20, 0).exit(1, 20, 1).exec(1, 1).exit(1, EXECVE, 0).exit(1, MKDIR, -1);
+    log.ends(&["1 getpid(0)=1 <10>", "1 execve(0)=?0", "1 mkdir(0)=refused-1"]);
 }
 
 #[test]
