@@ -5,6 +5,7 @@
 //! printed. A reader that is slow, or goes away, costs the recording nothing.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use super::args::Follow;
 use super::out;
 use crate::error::{exit, Result};
 use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned};
-use crate::recording::{Recording, Tail};
+use crate::recording::{EndState, Recording, Tail};
+use crate::report::{Filter, Live, Options};
 
 /// How long a word of the recorder is waited for before `idle` is called again.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -35,41 +37,69 @@ pub fn wait_end(recorder: &Spawned) {
     }
 }
 
-/// Prints the recording in `dir` until its recorder ends; calls `idle` at least five times a second.
-pub fn print(dir: &Path, mut output: Box<dyn Write>, with_runtime: bool, idle: &mut dyn FnMut()) -> Result<u8> {
-    let _ = (with_runtime, &mut output);
-    let mut client = match state_of(dir) {
-        Some(state) => Client::connect(&state).ok(),
-        None => None,
-    };
+/// Prints the recording in `dir` until its recorder ends; calls `idle` at least five times a second. Gives the exit
+/// code that the recording deserves.
+pub fn print(dir: &Path, output: impl Write, with_runtime: bool, idle: &mut dyn FnMut()) -> Result<u8> {
+    let mut client = state_of(dir).and_then(|state| Client::connect(&state).ok());
     if let Some(client) = &mut client {
         client.follow()?;
     }
     let recording = Recording::open(dir)?;
     let mut stream = recording.stream(Tail::Wait)?;
+    let options = Options { filter: Filter { with_runtime, ..Filter::default() }, ..Options::default() };
+    let mut live = Some(Live::text(&recording.meta, &options, output)?);
     loop {
         let reply = match &mut client {
             Some(client) => client.reply(PATIENCE)?,
             None => Reply::Gone,
         };
         idle();
-        match reply {
-            Reply::At(ts) => {
-                let _ = stream.run(ts, |_| std::ops::ControlFlow::Continue(()))?;
-            }
-            Reply::Timeout => {}
-            Reply::Done | Reply::Gone => {
-                let _ = stream.run(u64::MAX, |_| std::ops::ControlFlow::Continue(()))?;
-                break;
+        let until = match reply {
+            Reply::At(ts) => ts,
+            Reply::Done | Reply::Gone => u64::MAX,
+            Reply::Timeout => continue,
+        };
+        if let Some(printer) = &mut live {
+            let _ = stream.run(until, |item| {
+                printer.feed(item);
+                ControlFlow::Continue(())
+            })?;
+            if until < u64::MAX && !printer.batch_done()? {
+                // Nobody reads any more; the recording goes on, and so does the command of `run`.
+                live = None;
             }
         }
+        if until == u64::MAX {
+            break;
+        }
     }
-    let recording = Recording::open(dir)?;
-    out::note(&format!("{:?}\n{:?}\n", stream.counts(), recording.conservation(&stream.counts())));
-    Ok(exit::OK)
+    if let Some(printer) = live {
+        printer.finish()?;
+    }
+    let meta = Recording::read_meta(dir)?;
+    let partial = meta.end_state() == EndState::Cut || (meta.lost() > 0 && meta.options.mode != "flight");
+    Ok(if partial { exit::PARTIAL } else { exit::OK })
+}
+
+/// What came of a recording that was printed, where it is not whole.
+pub fn tell_losses(dir: &Path) -> Result<()> {
+    let meta = Recording::read_meta(dir)?;
+    if meta.lost() > 0 && meta.options.mode != "flight" {
+        let written = meta.written().unwrap_or(0);
+        out::note(&format!(
+            "ftrace-analyzer: {} of {written} events were lost; --buffer-size-kb gives more room\n",
+            meta.lost()
+        ));
+    }
+    if meta.end_state() == EndState::Cut {
+        out::note(&format!("ftrace-analyzer: the recording is cut short: {}\n", meta.end_reason));
+    }
+    Ok(())
 }
 
 pub fn main(args: &Follow) -> Result<u8> {
     let state = find_running(&args.id)?;
-    print(Path::new(&state.recording), out::open(None)?, args.with_runtime, &mut || {})
+    let code = print(Path::new(&state.recording), std::io::stdout(), args.with_runtime, &mut || {})?;
+    tell_losses(Path::new(&state.recording))?;
+    Ok(code)
 }

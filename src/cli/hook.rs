@@ -12,7 +12,7 @@ use super::args::{Hook, HookStart, HookStop, HookVerb};
 use super::{out, report, select};
 use crate::error::{exit, Error, Result};
 use crate::oci::{parse_state, State, STATE_MAX};
-use crate::recorder::{self, find_running, log, Client, Mode, Origin, Reply, Target};
+use crate::recorder::{self, end_recorder, find_running, log, Mode, Origin, Target};
 use crate::recording::{ContainerMeta, EndState, Recording};
 
 /// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
@@ -149,19 +149,9 @@ fn stop(args: &HookStop) -> Result<()> {
     let id = state.id.as_str();
     match find_running(id) {
         Ok(running) => {
-            let mut client = Client::connect(&running)?;
-            client.stop()?;
-            loop {
-                match client.reply(STOP_PATIENCE)? {
-                    Reply::At(_) => {}
-                    Reply::Done | Reply::Gone => break,
-                    Reply::Timeout => {
-                        return Err(Error::sys(
-                            format!("complete the recording of container {id}"),
-                            std::io::Error::from(std::io::ErrorKind::TimedOut),
-                        ));
-                    }
-                }
+            if !end_recorder(&running, STOP_PATIENCE)? {
+                let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                return Err(Error::sys(format!("complete the recording of container {id}"), late));
             }
         }
         // Ended by itself, stopped before, never started, or killed: the last leaves something to clean up.

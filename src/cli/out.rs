@@ -2,7 +2,7 @@
 //! Printing that does not panic: a reader that went away (`| head`) is no failure of ours, anything else is an error.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -45,9 +45,4 @@ pub fn open(path: Option<&Path>) -> Result<Box<dyn Write>> {
             Ok(Box::new(BufWriter::new(file)))
         }
     }
-}
-
-/// Whether a person watches standard error.
-pub fn stderr_is_terminal() -> bool {
-    io::stderr().is_terminal()
 }

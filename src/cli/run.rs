@@ -128,15 +128,16 @@ fn trace(args: &Run, command: &[OsString]) -> Result<u8> {
         follow::wait_end(&recorder);
         return Ok(not_executed(command, Errno::from_raw(i32::from_le_bytes(errno))));
     }
-    if args.quiet {
-        let code = wait_status(held.pid, None).unwrap_or(exit::FAILED);
-        follow::wait_end(&recorder);
-        return Ok(code);
-    }
     let mut code = None;
-    follow::print(&recorder.dir, output, false, &mut || {
-        code = wait_status(held.pid, Some(WaitPidFlag::WNOHANG)).or(code);
-    })?;
+    if args.quiet {
+        code = wait_status(held.pid, None);
+        follow::wait_end(&recorder);
+    } else {
+        follow::print(&recorder.dir, output, false, &mut || {
+            code = code.or_else(|| wait_status(held.pid, Some(WaitPidFlag::WNOHANG)));
+        })?;
+    }
+    follow::tell_losses(&recorder.dir)?;
     Ok(match code.or_else(|| wait_status(held.pid, None)) {
         Some(code) => code,
         None => exit::FAILED,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::args::Stop;
 use super::{out, units};
 use crate::error::{exit, Error, Result};
-use crate::recorder::{find_running, Client, Reply};
+use crate::recorder::{end_recorder, find_running};
 use crate::recording::{EndState, Recording};
 
 /// How long completing may take: draining hundreds of megabytes to slow flash.
@@ -15,17 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn main(args: &Stop) -> Result<u8> {
     let running = find_running(&args.id)?;
-    let mut client = Client::connect(&running)?;
-    client.stop()?;
-    loop {
-        match client.reply(PATIENCE)? {
-            Reply::At(_) => {}
-            Reply::Done | Reply::Gone => break,
-            Reply::Timeout => {
-                let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                return Err(Error::sys(format!("end the recording {}", running.unit()), late));
-            }
-        }
+    if !end_recorder(&running, PATIENCE)? {
+        let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        return Err(Error::sys(format!("end the recording {}", running.unit()), late));
     }
     closing_line(Path::new(&running.recording))
 }

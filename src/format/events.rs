@@ -105,6 +105,9 @@ pub struct CommonFields {
     pub pid: Pid,
 }
 
+/// Offset of `common_pid`, checked by [`Schema::add`].
+const COMMON_PID: usize = 4;
+
 /// Why an event's format cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaError {
@@ -189,12 +192,12 @@ fn text_at(data: &[u8], text: Text) -> Option<&[u8]> {
     Some(until_nul(bytes))
 }
 
-/// An event's field as a word.
+/// An event's field as a word, or as the first of `count` words without a gap.
 fn word(format: &EventFormat<'_>, name: &'static str, count: u16) -> Result<Word, SchemaError> {
-    let Field { offset, size, .. } = format.field(name).ok_or(SchemaError::MissingField(name))?;
-    match size / count.max(1) {
-        8 => Ok(Word { at: usize::from(offset), wide: true }),
-        4 => Ok(Word { at: usize::from(offset), wide: false }),
+    let Field { offset, size, kind, .. } = format.field(name).ok_or(SchemaError::MissingField(name))?;
+    match (kind, u32::from(size), u32::from(count)) {
+        (Kind::Plain, size, count) if size == 8 * count => Ok(Word { at: usize::from(offset), wide: true }),
+        (Kind::Plain, size, count) if size == 4 * count => Ok(Word { at: usize::from(offset), wide: false }),
         _ => Err(SchemaError::FieldSize(name)),
     }
 }
@@ -202,7 +205,7 @@ fn word(format: &EventFormat<'_>, name: &'static str, count: u16) -> Result<Word
 /// An event's field as the offset of a 32-bit value.
 fn int(format: &EventFormat<'_>, name: &'static str) -> Result<usize, SchemaError> {
     let field = format.field(name).ok_or(SchemaError::MissingField(name))?;
-    if field.size != 4 {
+    if field.kind != Kind::Plain || field.size != 4 {
         return Err(SchemaError::FieldSize(name));
     }
     Ok(usize::from(field.offset))
@@ -237,7 +240,7 @@ impl Schema {
 
     /// Adds an event of [`Schema::EVENTS`] by its format; others are passed over. `Ok(true)` if it is one of ours.
     pub fn add(&mut self, format: &EventFormat<'_>) -> Result<bool, SchemaError> {
-        for (name, at, size) in [("common_type", 0, 2), ("common_pid", 4, 4)] {
+        for (name, at, size) in [("common_type", 0, 2), ("common_pid", COMMON_PID as u16, 4)] {
             let field = format.field(name).ok_or(SchemaError::MissingField(name))?;
             if (field.offset, field.size) != (at, size) {
                 return Err(SchemaError::FieldSize(name));
@@ -262,7 +265,12 @@ impl Schema {
                 filename: text(format, "filename")?,
             },
             "sched_process_exit" => Layout::Exit { pid: int(format, "pid")?, comm: text(format, "comm")? },
-            "task_rename" => Layout::Rename { pid: int(format, "pid")?, comm: text(format, "newcomm")? },
+            "task_rename" => Layout::Rename {
+                // Taken out in 6.14 as a repetition of common_pid and put back in 7.0 and late stables, because a thread
+                // can rename another of its process through /proc. Without it the writer is the best guess.
+                pid: format.field("pid").map_or(Ok(COMMON_PID), |_| int(format, "pid"))?,
+                comm: text(format, "newcomm")?,
+            },
             "signal_deliver" => Layout::SignalDeliver {
                 sig: int(format, "sig")?,
                 code: int(format, "code")?,

@@ -198,3 +198,17 @@ impl Client {
         !self.stream.buffer().is_empty()
     }
 }
+
+/// Has a recorder end and waits until its recording is complete, so long as it answers within `patience`; false if it
+/// does not. A recorder that takes no connections any more has completed its recording.
+pub fn end_recorder(state: &RunState, patience: Duration) -> Result<bool> {
+    let Ok(mut client) = Client::connect(state) else { return Ok(true) };
+    client.stop()?;
+    loop {
+        match client.reply(patience)? {
+            Reply::At(_) => {}
+            Reply::Done | Reply::Gone => return Ok(true),
+            Reply::Timeout => return Ok(false),
+        }
+    }
+}

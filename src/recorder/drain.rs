@@ -7,7 +7,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, splice, FcntlArg, OFlag, SpliceFFlags};
@@ -18,74 +19,98 @@ use crate::ids::CpuId;
 use crate::recording::Store;
 use crate::tracefs::Instance;
 
-/// Size asked for the pipe between the two splices, in bytes: the more fits, the fewer calls.
+/// Size asked for each CPU's pipe, in bytes. It gives 256 slots of a 4 KiB page, and a slot takes a sub-buffer whatever
+/// its size: with 64 KiB sub-buffers 16 MiB can wait there when the disk holds us up, while the kernel's own buffer has
+/// room again. Nothing is allocated before it is used.
 const PIPE_SIZE: i32 = 1 << 20;
 
-/// How much of a CPU's buffer is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Sub-buffers that the kernel has finished.
-    Whole,
-    /// Also the part of the one being written.
-    Everything,
-}
+/// Bytes written to disk before the kernel's buffers are looked at again: well below a millisecond of work, where a
+/// buffer of 1.4 MB fills in four at eight million events a second.
+const WRITE_MAX: usize = 256 << 10;
 
-/// One CPU's source.
+/// Bytes asked for at a time: a multiple of every sub-buffer size, more than a pipe takes.
+const PULL_MAX: usize = 64 << 20;
+
+/// How long one call of [`Drain::whole`] goes on when data comes faster than it can be written: requests wait as long.
+const TURN_MAX: Duration = Duration::from_millis(50);
+
+/// One CPU's source, and the pipe in which its sub-buffers wait to be written.
 #[derive(Debug)]
-pub struct CpuPipe {
-    /// The CPU.
-    pub cpu: CpuId,
+struct CpuPipe {
+    cpu: CpuId,
     file: File,
+    outlet: OwnedFd,
+    inlet: OwnedFd,
+    /// Bytes in the pipe.
+    waiting: usize,
 }
 
-/// All CPUs' sources and the pipe and buffer that they share.
+/// The sources of all CPUs.
 #[derive(Debug)]
 pub struct Drain {
     /// In the order of the recording's writers.
-    pub pipes: Vec<CpuPipe>,
-    out: OwnedFd,
-    inlet: OwnedFd,
-    /// Bytes the pipe takes, a multiple of the sub-buffer size.
-    batch: usize,
+    pipes: Vec<CpuPipe>,
     page: Vec<u8>,
 }
 
-fn make_pipe(subbuf: usize) -> Result<(OwnedFd, OwnedFd, usize)> {
-    let (out, inlet) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| Error::sys("make a pipe", errno))?;
-    // Over /proc/sys/fs/pipe-max-size, or for users, it stays at 64 KiB. A slot takes one sub-buffer whatever its size.
-    let capacity = fcntl(&inlet, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE))
-        .or_else(|_| fcntl(&inlet, FcntlArg::F_GETPIPE_SZ))
-        .map_or(1 << 16, |size| size.max(1) as usize);
-    Ok((out, inlet, (capacity / subbuf).max(1) * subbuf))
+fn make_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let (outlet, inlet) =
+        pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| Error::sys("make a pipe", errno))?;
+    // Over the users' limit (pipe-user-pages-soft) it stays smaller, which costs calls and nothing else.
+    let _ = fcntl(&inlet, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+    Ok((outlet, inlet))
 }
 
 impl Drain {
     /// Opens the pipes of all CPUs of `instance`.
     pub fn open(instance: &Instance, cpus: &[CpuId], subbuf: usize) -> Result<Drain> {
-        let (out, inlet, batch) = make_pipe(subbuf)?;
         let mut pipes = Vec::with_capacity(cpus.len());
         for cpu in cpus {
-            pipes.push(CpuPipe { cpu: *cpu, file: instance.open_pipe_raw(*cpu)? });
+            let (outlet, inlet) = make_pipe()?;
+            pipes.push(CpuPipe { cpu: *cpu, file: instance.open_pipe_raw(*cpu)?, outlet, inlet, waiting: 0 });
         }
-        Ok(Drain { pipes, out, inlet, batch, page: vec![0; subbuf] })
+        Ok(Drain { pipes, page: vec![0; subbuf] })
     }
 
     /// For poll(2).
-    pub fn fds(&self) -> impl Iterator<Item = std::os::fd::BorrowedFd<'_>> {
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.pipes.iter().map(|pipe| pipe.file.as_fd())
     }
 
-    /// Takes what one CPU has; gives the bytes stored.
-    pub fn cpu(&mut self, slot: usize, depth: Depth, store: &mut Store) -> Result<u64> {
+    /// Stores the sub-buffers that the kernel has finished, of all CPUs; gives the bytes of the busiest CPU, and whether
+    /// all there was is stored.
+    pub fn whole(&mut self, store: &mut Store) -> Result<(u64, bool)> {
+        let begun = Instant::now();
+        let mut moved = vec![0u64; self.pipes.len()];
+        let complete = loop {
+            for pipe in &mut self.pipes {
+                pipe.pull()?;
+            }
+            let fullest = self.pipes.iter().enumerate().max_by_key(|(_, pipe)| pipe.waiting);
+            let Some((slot, _)) = fullest.filter(|(_, pipe)| pipe.waiting > 0) else { break true };
+            let written = self.push(slot, store)?;
+            if let Some(sum) = moved.get_mut(slot) {
+                *sum += written;
+            }
+            if begun.elapsed() > TURN_MAX {
+                break false;
+            }
+        };
+        store.trim()?;
+        Ok((moved.into_iter().max().unwrap_or(0), complete))
+    }
+
+    /// Stores everything, also the part of the sub-buffers being written. Gives the bytes stored.
+    pub fn everything(&mut self, store: &mut Store) -> Result<u64> {
         let mut total = 0;
         loop {
-            let moved = self.splice_once(slot, store)?;
+            let (moved, complete) = self.whole(store)?;
             total += moved;
-            if moved == 0 {
+            if complete {
                 break;
             }
         }
-        if depth == Depth::Everything {
+        for slot in 0..self.pipes.len() {
             loop {
                 let moved = self.read_once(slot, store)?;
                 total += moved;
@@ -98,43 +123,40 @@ impl Drain {
         Ok(total)
     }
 
-    fn splice_once(&mut self, slot: usize, store: &mut Store) -> Result<u64> {
-        let Some(pipe) = self.pipes.get(slot) else { return Ok(0) };
-        let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-        let taken = match splice(&pipe.file, None, &self.inlet, None, self.batch, flags) {
-            Ok(taken) => taken,
-            // Nothing whole yet; interrupted; no memory for a spare page right now; CPU gone offline: all normal, all
-            // come again at the next turn.
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOMEM | Errno::EBUSY | Errno::ENODEV) => 0,
-            Err(errno) => return Err(Error::sys(format!("read the ring buffer of CPU {}", pipe.cpu), errno)),
-        };
-        let mut left = taken;
-        while left > 0 {
-            let (file, offset) = store.target(slot)?;
-            let mut at = offset as i64 + (taken - left) as i64;
-            match splice(&self.out, None, file, Some(&mut at), left, SpliceFFlags::SPLICE_F_MOVE) {
-                Ok(0) => return Err(self.store_failed(slot, store, Errno::EIO)),
-                Ok(moved) => left -= moved,
+    /// Writes some of what waits for one CPU.
+    fn push(&mut self, slot: usize, store: &mut Store) -> Result<u64> {
+        let subbuf = self.page.len();
+        let Some(pipe) = self.pipes.get_mut(slot) else { return Ok(0) };
+        let (file, offset) = store.target(slot)?;
+        let batch = pipe.waiting.min((WRITE_MAX / subbuf).max(1) * subbuf);
+        let mut left = batch;
+        let failed = loop {
+            let mut at = (offset + (batch - left) as u64) as i64;
+            match splice(&pipe.outlet, None, file, Some(&mut at), left, SpliceFFlags::SPLICE_F_MOVE) {
+                Ok(0) => break Some(Errno::EIO),
+                Ok(moved) => left = left.saturating_sub(moved),
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(self.store_failed(slot, store, errno)),
+                Err(errno) => break Some(errno),
+            }
+            if left == 0 {
+                break None;
+            }
+        };
+        pipe.waiting -= batch - left;
+        // A sub-buffer written by half would be damage; those before it are good.
+        let good = batch - left - (batch - left) % subbuf;
+        store.appended(slot, good as u64);
+        match failed {
+            None => Ok(good as u64),
+            Some(errno) => {
+                store.cut_tail(slot);
+                let what = format!("write the recording {}", store.dir.display());
+                Err(Error::new(Kind::Io { what, source: errno.into() }))
             }
         }
-        if taken > 0 {
-            store.appended(slot, taken as u64);
-        }
-        Ok(taken as u64)
     }
 
-    fn store_failed(&mut self, slot: usize, store: &mut Store, errno: Errno) -> Error {
-        // What did reach the file stays where it is whole; a sub-buffer written by half would be damage.
-        store.cut_tail(slot);
-        // Whatever is left in the pipe would come before later data of another CPU.
-        if let Ok((out, inlet, batch)) = make_pipe(self.page.len()) {
-            (self.out, self.inlet, self.batch) = (out, inlet, batch);
-        }
-        Error::new(Kind::Io { what: format!("write the recording {}", store.dir.display()), source: errno.into() })
-    }
-
+    /// Stores one part-filled sub-buffer of a CPU whose pipe is empty.
     fn read_once(&mut self, slot: usize, store: &mut Store) -> Result<u64> {
         let Some(pipe) = self.pipes.get_mut(slot) else { return Ok(0) };
         match pipe.file.read(&mut self.page) {
@@ -144,11 +166,28 @@ impl Drain {
                 store.append_page(slot, bytes)?;
                 Ok(count as u64)
             }
+            Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
             Err(why) => match why.raw_os_error().map(Errno::from_raw) {
-                _ if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
                 Some(Errno::ENOMEM | Errno::EBUSY | Errno::ENODEV) => Ok(0),
                 _ => Err(Error::sys(format!("read the ring buffer of CPU {}", pipe.cpu), why)),
             },
+        }
+    }
+}
+
+impl CpuPipe {
+    /// Takes finished sub-buffers out of the kernel's ring until there is none, or the pipe is full.
+    fn pull(&mut self) -> Result<()> {
+        let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
+        loop {
+            match splice(&self.file, None, &self.inlet, None, PULL_MAX, flags) {
+                Ok(0) => return Ok(()),
+                Ok(taken) => self.waiting += taken,
+                // Nothing whole, or no slot free; interrupted; no memory for a spare page right now; CPU gone offline:
+                // all normal, all come again at the next turn.
+                Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOMEM | Errno::EBUSY | Errno::ENODEV) => return Ok(()),
+                Err(errno) => return Err(Error::sys(format!("read the ring buffer of CPU {}", self.cpu), errno)),
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::drain::{Depth, Drain};
+use super::drain::Drain;
 use super::event_loop::final_stats;
 use super::run_state::{all_states, RunState};
 use crate::error::{Error, Result};
@@ -67,9 +67,7 @@ fn drain_into(instance: &Instance, dir: &Path, meta: &mut Meta) -> Result<()> {
     let cpus = instance.cpus()?;
     let mut store = Store::reopen(dir, meta, &cpus)?;
     let mut drain = Drain::open(instance, &cpus, meta.layout()?.subbuf_size())?;
-    for slot in 0..cpus.len() {
-        while drain.cpu(slot, Depth::Everything, &mut store)? > 0 {}
-    }
+    while drain.everything(&mut store)? > 0 {}
     meta.stats = cpus.iter().map(|cpu| final_stats(instance, *cpu)).collect();
     meta.trimmed = store.trimmed;
     store.sync();

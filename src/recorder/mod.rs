@@ -16,7 +16,7 @@ mod session;
 mod spawn;
 mod target;
 
-pub use control::{Client, Reply};
+pub use control::{end_recorder, Client, Reply};
 pub use event_loop::Ending;
 pub use gc::{apply_limits, sweep, Swept};
 pub use log::log;

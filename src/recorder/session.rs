@@ -159,11 +159,10 @@ fn check_first(target: &Target, options: &RecordOptions) -> Result<()> {
 /// Sizes and clock; gives the buffer size per CPU in KiB and what the user should know.
 fn configure(tracefs: &Tracefs, instance: &Instance, options: &RecordOptions) -> Result<(u64, Vec<String>)> {
     let mut notes = Vec::new();
-    instance.set_subbuf_size_kb(SUBBUF_KB).or_else(|why| {
+    if let Err(why) = instance.set_subbuf_size_kb(SUBBUF_KB) {
         // Contiguous pages can be short on a small machine; single ones do as well, at more cost.
         notes.push(format!("sub-buffers stay at the kernel's size: {why}"));
-        Ok::<bool, Error>(false)
-    })?;
+    }
     if let Some(kb) = options.buffer_size_kb {
         instance.set_buffer_size_kb(kb)?;
     } else if let (Some(have), Some(available)) = (instance.buffer_size_kb(), proc::mem_available_kb()) {

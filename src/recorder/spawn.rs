@@ -59,8 +59,6 @@ fn record(target: &Target, options: &RecordOptions, mut said: File) -> i32 {
     let _ = std::env::set_current_dir("/");
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     sys::set_name("ftrace-recorder");
-    // The buffers must not fill while somebody else has the processor.
-    sys::lower_nice(-15);
     match Session::start(target, options) {
         Ok(session) => {
             let _ = said.write_all(format!("on {}\n", session.dir().display()).as_bytes());

@@ -8,9 +8,9 @@
 /// Smallest sub-buffer accepted, in bytes: smaller than any page size Linux has.
 pub const SUBBUF_MIN: usize = 256;
 
-/// Largest sub-buffer accepted, in bytes. The kernel allows an order-10 allocation at most (`buffer_subbuf_size_kb`);
-/// the bound keeps a damaged recording from making the reader allocate at will.
-pub const SUBBUF_MAX: usize = 4 << 20;
+/// Largest sub-buffer accepted, in bytes: the kernel allows 128 pages (`buffer_subbuf_size_write`), and pages have up to
+/// 64 KiB on arm64. The bound keeps a damaged recording from making the reader allocate at will.
+pub const SUBBUF_MAX: usize = 8 << 20;
 
 /// Offsets and sizes of a sub-buffer's header, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,7 @@ mod tests {
     fn layouts_of_real_kernels_are_accepted() {
         assert_eq!(PageLayout::new(8, 8, 16, 4080), Ok(PageLayout::LONG64_4K));
         assert_eq!(PageLayout::new(8, 8, 16, 65520).map(|l| l.subbuf_size()), Ok(65536));
+        assert_eq!(PageLayout::new(8, 8, 16, (8 << 20) - 16).map(|l| l.subbuf_size()), Ok(SUBBUF_MAX));
         assert_eq!(PageLayout::new(8, 4, 12, 4084).map(|l| (l.subbuf_size(), l.long_size())), Ok((4096, 4)));
     }
 
@@ -88,6 +89,7 @@ mod tests {
         assert_eq!(PageLayout::new(4, 8, 16, 4080), Err(LayoutError::Offsets));
         assert_eq!(PageLayout::new(8, 8, 12, 4080), Err(LayoutError::Offsets));
         assert_eq!(PageLayout::new(8, 8, 16, 0), Err(LayoutError::SubbufSize(16)));
+        assert_eq!(PageLayout::new(8, 8, 16, (8 << 20) - 15), Err(LayoutError::SubbufSize((8 << 20) + 1)));
         assert_eq!(PageLayout::new(8, 8, 16, u32::MAX), Err(LayoutError::SubbufSize(16 + u64::from(u32::MAX))));
     }
 }

@@ -119,6 +119,21 @@ fn le_long(bytes: &[u8], at: usize, size: u8) -> Option<u64> {
     }
 }
 
+/// An absolute stamp's 59 bits with the top 5 of the running time, one step further where the 59 wrapped in between.
+/// A running time that has none of the 5 is taken to be below them, so that a stamp before it stays as it is
+/// (`rb_fix_abs_ts`).
+fn restore_msb(stamp: u64, running: u64) -> u64 {
+    if running & TS_MSB == 0 {
+        return stamp;
+    }
+    let full = (stamp & !TS_MSB) | (running & TS_MSB);
+    if full < running {
+        full.wrapping_add(1 << 59)
+    } else {
+        full
+    }
+}
+
 impl<'a> Page<'a> {
     /// Checks the header of the sub-buffer that starts at `bytes`. What lies behind the data is not looked at, so a
     /// buffer may be longer than the sub-buffer.
@@ -249,12 +264,13 @@ impl Cursor {
                     if len < 4 {
                         return Some(Err(self.stop(data, PageError::ZeroLength { offset: self.at })));
                     }
-                    // A discarded record; its time still counts.
+                    // A discarded record; its time still counts, because the writer had moved its clock. A delta of 1 stands
+                    // for 0, which would mean the end of the page (`rb_event_discard`, `check_buffer`).
                     if len as usize > body.len() {
                         return Some(Err(self.stop(data, PageError::Overrun { offset: self.at })));
                     }
                     self.at += 4 + len as usize;
-                    self.ts = self.ts.wrapping_add(delta);
+                    self.ts = self.ts.wrapping_add(if delta == 1 { 0 } else { delta });
                 }
                 TYPE_TIME_EXTEND | TYPE_TIME_STAMP => {
                     let Some(high) = le32(body, 0) else {
@@ -264,9 +280,7 @@ impl Cursor {
                     self.ts = if type_len == TYPE_TIME_EXTEND {
                         self.ts.wrapping_add(value)
                     } else {
-                        // 59 bits are stored; the rest is the running time's. Where the lower bits wrapped meanwhile
-                        // the stamp would lie behind the running time by 2^59 ns, 18 years: not handled by the kernel either.
-                        (value & !TS_MSB) | (self.ts & TS_MSB)
+                        restore_msb(value, self.ts)
                     };
                     self.at += 8;
                 }
