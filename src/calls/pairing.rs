@@ -14,6 +14,7 @@ use crate::recording::{Item, Meta};
 use crate::tasks::{Abis, Comm, Slot, Tasks, Votes};
 
 use super::ending::{GroupEnd, ThreadEnd, KILL};
+use super::special::{is_exec, is_sigreturn, special, ExecMark};
 use super::{Call, End, Note, Steps, What};
 
 /// Where a task stands.
@@ -55,89 +56,6 @@ pub(super) struct State<T> {
     group: GroupEnd,
 }
 
-/// Numbers of one ABI's calls that pairing treats on their own.
-#[derive(Clone, Copy, Debug)]
-struct Special {
-    exit: SyscallNr,
-    exit_group: SyscallNr,
-    sigreturn: SyscallNr,
-    rt_sigreturn: SyscallNr,
-    execve: SyscallNr,
-    execveat: SyscallNr,
-    clone: SyscallNr,
-    clone3: SyscallNr,
-    fork: SyscallNr,
-    vfork: SyscallNr,
-}
-
-const NO_SUCH_CALL: SyscallNr = SyscallNr::MIN;
-
-const fn special(abi: Abi) -> Special {
-    match abi {
-        Abi::X86_64 => Special {
-            exit: 60,
-            exit_group: 231,
-            sigreturn: NO_SUCH_CALL,
-            rt_sigreturn: 15,
-            execve: 59,
-            execveat: 322,
-            clone: 56,
-            clone3: 435,
-            fork: 57,
-            vfork: 58,
-        },
-        Abi::I386 => Special {
-            exit: 1,
-            exit_group: 252,
-            sigreturn: 119,
-            rt_sigreturn: 173,
-            execve: 11,
-            execveat: 358,
-            clone: 120,
-            clone3: 435,
-            fork: 2,
-            vfork: 190,
-        },
-        Abi::Aarch64 => Special {
-            exit: 93,
-            exit_group: 94,
-            sigreturn: NO_SUCH_CALL,
-            rt_sigreturn: 139,
-            execve: 221,
-            execveat: 281,
-            clone: 220,
-            clone3: 435,
-            fork: NO_SUCH_CALL,
-            vfork: NO_SUCH_CALL,
-        },
-        Abi::Arm => Special {
-            exit: 1,
-            exit_group: 248,
-            sigreturn: 119,
-            rt_sigreturn: 173,
-            execve: 11,
-            execveat: 387,
-            clone: 120,
-            clone3: 435,
-            fork: 2,
-            vfork: 190,
-        },
-    }
-}
-
-/// Whether the call leaves a restored register where a result would be.
-#[inline]
-pub(super) fn is_sigreturn(abi: Abi, nr: SyscallNr) -> bool {
-    let special = special(abi);
-    nr == special.rt_sigreturn || nr == special.sigreturn
-}
-
-#[inline]
-fn is_exec(abi: Abi, nr: SyscallNr) -> bool {
-    let special = special(abi);
-    nr == special.execve || nr == special.execveat
-}
-
 /// Follows the tasks of a recording and pairs their calls; see the module's description.
 pub struct Tracker<S: Steps> {
     tasks: Tasks<State<S::Ticket>>,
@@ -146,6 +64,8 @@ pub struct Tracker<S: Steps> {
     child_returns: bool,
     /// Whether an exit without enter can tell a refusal: not where only failed calls were recorded.
     refusals: bool,
+    /// What execve's exit tells of the new program's ABI.
+    exec_mark: ExecMark,
     /// The latest end of all gaps so far.
     gap_end: Timestamp,
     votes: Option<Votes>,
@@ -167,6 +87,7 @@ impl<S: Steps> Tracker<S> {
             native: abis.native,
             child_returns: matches!(arch, Arch::X86_64 | Arch::X86),
             refusals: !meta.options.errors_only,
+            exec_mark: ExecMark::new(arch, &meta.host.release),
             gap_end: 0,
             votes: (vote && abis.compat.is_some()).then(|| Votes::new(&abis)),
             tasks: Tasks::new(meta, abis),
@@ -226,11 +147,12 @@ impl<S: Steps> Tracker<S> {
 
     /// Ends the recording: what is open stays unfinished.
     pub fn finish(&mut self, steps: &mut S) {
+        let now = self.now;
         for task in self.tasks.iter_mut() {
             if task.state.phase == Phase::Inside {
                 task.state.phase = Phase::Unknown;
                 let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: now, ..call });
             }
         }
     }
@@ -247,7 +169,7 @@ impl<S: Steps> Tracker<S> {
         if task.state.phase == Phase::Inside {
             // Its exit was lost.
             let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
         }
         if !task.settled {
             if let Some(votes) = &mut self.votes {
@@ -327,9 +249,14 @@ impl<S: Steps> Tracker<S> {
                 ..open_call(task.tgid, task.runtime, state, self.native)
             };
             state.phase = Phase::Outside;
-            state.before_exec = None;
             state.last = ts;
             steps.closed(state.ticket, &call);
+            if state.before_exec.take().is_some() {
+                if let Some(abi) = self.exec_mark.abi(nr) {
+                    task.abi = abi;
+                    task.settled = true;
+                }
+            }
             if !task.settled && !is_sigreturn(abi, call.nr) {
                 if let Some(votes) = &mut self.votes {
                     task.settled = votes.returned(task.image, ret);
@@ -356,13 +283,17 @@ impl<S: Steps> Tracker<S> {
         let Some(task) = self.tasks.get_mut(slot) else { return };
         if task.state.phase == Phase::Inside {
             let call = open_call(task.tgid, task.runtime, &task.state, native);
-            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
         }
         let before = task.state.phase;
         task.state.phase = Phase::Outside;
         task.state.last = ts;
         // An execve returns with the number of the old program's ABI or of the new one's, see `exit`.
         let before_exec = task.state.before_exec.take();
+        if let Some(abi) = before_exec.and_then(|_| self.exec_mark.abi(nr)) {
+            task.abi = abi;
+            task.settled = true;
+        }
         let abi = before_exec.filter(|before| is_exec(*before, nr)).unwrap_or(task.abi);
         let special = special(abi);
         let forks = nr == special.clone || nr == special.clone3 || nr == special.fork || nr == special.vfork;
@@ -455,7 +386,7 @@ impl<S: Steps> Tracker<S> {
         if let Some(task) = self.tasks.find(child).and_then(|slot| self.tasks.get(slot)) {
             if task.state.phase == Phase::Inside {
                 let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
             }
         }
         let Some(slot) = self.tasks.born(ts, parent, child, comm, flags, newborn) else { return };
@@ -478,14 +409,15 @@ impl<S: Steps> Tracker<S> {
                 if task.state.phase == Phase::Inside {
                     let call = open_call(task.tgid, task.runtime, &task.state, self.native);
                     task.state.phase = Phase::Unknown;
-                    steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+                    steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
                 }
             }
         }
         let before = self.tasks.find(old_pid).and_then(|slot| self.tasks.get(slot)).map(|task| task.abi);
+        let native = self.native;
         let slot = self.tasks.execed(pid, old_pid, filename);
         if let Some(task) = self.tasks.get_mut(slot) {
-            task.state.before_exec = before;
+            task.state.before_exec = Some(before.unwrap_or(native));
             if task.state.phase != Phase::Inside {
                 // The enter was lost, or came before the recording: an exit that follows is no refusal.
                 task.state.phase = Phase::Unknown;
@@ -508,7 +440,7 @@ impl<S: Steps> Tracker<S> {
         task.state.phase = Phase::Unknown;
         if phase == Phase::Inside {
             let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
         }
         if let (Some(votes), Phase::Inside | Phase::Leaving) = (&mut self.votes, phase) {
             if !task.settled && !task.state.end.by_signal() {

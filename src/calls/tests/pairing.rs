@@ -201,6 +201,27 @@ fn on_x86_execve_returns_with_the_new_programs_number() {
 }
 
 #[test]
+fn on_x86_execves_number_tells_the_new_programs_abi_at_once() {
+    let mut meta = meta("x86_64", &[(1, 1)]);
+    meta.host.release = "6.18.44".into();
+    let mut log = Log::new(&meta);
+    log.enter(1, EXECVE, 7).exec(1, 1).exit(1, 11, 0).enter(1, 20, 0).exit(1, 20, 1);
+    // What forks from it speaks the same; so does a task whose execve was entered unseen.
+    log.fork(1, 2, 0).exit(2, 2, 0).enter(2, 20, 0).exit(2, 20, 2);
+    log.exec(9, 9).exit(9, 11, 0).enter(9, 252, 0);
+    log.enter(1, 11, 7).exec(1, 1).exit(1, EXECVE, 0).enter(1, GETPID, 0).exit(1, GETPID, 1);
+    log.ends(&[
+        "1 execve(7)=0 <20>",
+        "1 getpid(0)=1 <10>",
+        "2 getpid(0)=2 <10>",
+        "9 execve(0)=?0",
+        "9 exit_group(0)=never",
+        "1 execve(7)=0 <20>",
+        "1 getpid(0)=1 <10>",
+    ]);
+}
+
+#[test]
 fn an_execve_whose_enter_was_lost_keeps_the_old_programs_number_and_is_no_refusal() {
     let mut meta = meta("x86_64", &[(1, 1)]);
     meta.tasks[0].abi = "i386".into();
