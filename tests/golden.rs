@@ -327,3 +327,46 @@ fn filters_by_time_and_duration_choose_lines() {
         .all(|line| line.contains("= -1 E") || line.contains("= ? ")));
     remove(&recording);
 }
+
+#[test]
+fn every_line_of_json_is_an_object_and_damage_ends_no_report() {
+    let recording = fixture("golden-damage");
+    let segments: Vec<_> = std::fs::read_dir(&recording.dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pages"))
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    let mut damaged = 0;
+    let mut seed = 7u64;
+    for round in 0..400 {
+        for (path, bytes) in &segments {
+            let mut bytes = bytes.clone();
+            for _ in 0..round % 6 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // The pages' tails are holes.
+                let at = (seed >> 33) as usize % bytes.len() / 4096 * 4096 + (seed >> 20) as usize % 2000;
+                bytes[at] ^= (seed >> 8) as u8;
+            }
+            std::fs::write(path, bytes).unwrap();
+        }
+        let mut options = footer();
+        options.filter.with_runtime = true;
+        let (lines, outcome) = made(report::json, &recording, &options);
+        let (summary, _) = made(report::summary_json, &recording, &options);
+        made(report::text, &recording, &options);
+        made(report::summary, &recording, &options);
+        damaged += u32::from(outcome.counts.damaged > 0);
+        assert!(outcome.counts.damaged == 0 || outcome.is_partial());
+        for line in lines.lines().chain(summary.lines()) {
+            let object = serde_json_core::from_str::<Object>(line);
+            assert!(object.is_ok_and(|(_, used)| used == line.len()), "{line}");
+        }
+    }
+    remove(&recording);
+    assert!(damaged > 10, "the damage was too mild to test anything: {damaged}");
+}
+
+/// Any JSON object.
+#[derive(serde::Deserialize)]
+struct Object {}

@@ -104,29 +104,20 @@ fn calls_that_end_long_after_each_other_find_their_own_ends() {
 
 #[test]
 fn an_end_found_for_another_call_is_not_used() {
+    // Both begin with the ticket 0; the second pass saw another task there.
     let mut order = Order::with_max(Shown::default(), 8);
-    let mut other = long_calls(100, 8);
-    // As if the second pass had met another event first.
-    order.whole(&Call {
-        entered: 0,
-        ended: 0,
-        ret: 0,
-        args: [0; 6],
-        nr: MKDIR,
-        pid: 3,
-        tgid: 3,
-        comm: Comm::default(),
-        abi: Abi::X86_64,
-        end: End::Never,
-        uncertain: false,
-        runtime: false,
-    });
-    assert_eq!(other.len(), 1);
-    order.long = Some(core::mem::take(&mut other));
-    let lines = in_order(order, 100);
-    assert_eq!(lines[1], "1 read(3)open...");
-    assert_eq!(lines.iter().filter(|line| line.contains("read")).count(), 2);
-    assert!(lines.contains(&format!("...1 read(3)=7 <{}>", 10 * 201)));
+    order.long = Some(long_calls(100, 8));
+    let mut tracker = Tracker::new(&meta("x86_64", &[]), None, false).unwrap();
+    let mut feed = |pid, event| tracker.feed(Item::Event { ts: 10, cpu: 0, pid, event }, &mut order);
+    feed(5, Event::SysEnter { nr: READ, args: [3, 0, 0, 0, 0, 0] });
+    for _ in 0..9 {
+        feed(2, Event::SysEnter { nr: GETPID, args: [0; 6] });
+        feed(2, Event::SysExit { nr: GETPID, ret: 2 });
+    }
+    feed(5, Event::SysExit { nr: READ, ret: 1 });
+    order.flush();
+    assert_eq!(order.lines.0[0], "5 read(3)open...");
+    assert_eq!(order.lines.0[10], "...5 read(3)=1 <0>");
 }
 
 #[test]

@@ -278,3 +278,47 @@ fn a_machine_without_tables_is_named() {
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains("riscv64"));
 }
+
+#[test]
+fn only_execves_own_exit_may_have_another_number() {
+    let mut log = Log::two();
+    log.enter(1, EXECVE, 7).exec(1, 1).lost(0, 5).enter(1, READ, 3).exit(1, WRITE, 0);
+    log.ends(&["1 execve(7)=unfinished", "lost Some(7) on 0", "1 read(3)=unfinished", "1 write(0)=?0"]);
+}
+
+/// Whether task 1 is found to be a 32-bit program by what `write` feeds.
+fn is_compat(write: impl Fn(&mut Log<'_>)) -> bool {
+    let mut log = Log::new(&meta("x86_64", &[(1, 1)]));
+    log.tracker = Tracker::new(&meta("x86_64", &[(1, 1)]), None, true).unwrap();
+    write(&mut log);
+    log.tracker.abis().any_compat()
+}
+
+#[test]
+fn evidence_for_the_abi_comes_from_arguments_results_and_the_last_call() {
+    let stack = |log: &mut Log<'_>| {
+        for _ in 0..3 {
+            log.enter(1, 5, 0xffd8_1234).exit(1, 5, 3);
+        }
+    };
+    assert!(is_compat(stack));
+    assert!(!is_compat(|log| {
+        stack(log);
+        log.enter(1, 9, 0).exit(1, 9, 0x7f00_0000_0000);
+    }));
+    assert!(!is_compat(|log| {
+        stack(log);
+        log.enter(1, 9, 0x7f00_0000_0000);
+    }));
+    assert!(!is_compat(|log| {
+        stack(log);
+        log.enter(1, EXIT_GROUP, 0).dies(1);
+    }));
+    // i386's exit is 1: write(2) of a 64-bit program, in which a signal may end it.
+    assert!(is_compat(|log| {
+        log.enter(1, 1, 0).dies(1);
+    }));
+    assert!(!is_compat(|log| {
+        log.enter(1, 1, 0).deliver(1, 9, 0).dies(1);
+    }));
+}
