@@ -214,6 +214,14 @@ fn execs_have_the_path_and_both_ids() {
 }
 
 #[test]
+fn a_located_string_may_start_at_any_16_bit_offset() {
+    let fields = [("__data_loc char[] filename", 8, 4, 0), ("pid_t pid", 12, 4, 1), ("pid_t old_pid", 16, 4, 1)];
+    let record = record(7).loc(8, 0xfffa, 5).i32(12, 7).i32(16, 9).put(0xfffa, b"/far\0");
+    let expected = Event::Exec { pid: 7, old_pid: 9, filename: b"/far" };
+    assert_eq!(one("sched_process_exec", &fields).decode(&record), expected);
+}
+
+#[test]
 fn a_name_that_fills_its_array_has_no_nul() {
     let exit =
         one("sched_process_exit", &[("char comm[16]", 8, 16, 0), ("pid_t pid", 24, 4, 1), ("int prio", 28, 4, 1)]);
@@ -353,7 +361,7 @@ fn every_event_of_the_list_is_known_by_its_name() {
 fn fields_that_are_missing_or_odd_are_named() {
     let error = |name, fields: &[(&str, usize, usize, u8)]| try_one(name, fields).map(|_| ()).unwrap_err();
     assert_eq!(error("sys_enter", &ENTER_64[..1]), SchemaError::MissingField("args"));
-    for size in [0, 6, 47, 50, 54, 12, 96] {
+    for size in [0, 6, 12, 26, 47, 50, 54, 96] {
         assert_eq!(error("sys_enter", &[ENTER_64[0], ("long args[6]", 16, size, 0)]), SchemaError::FieldSize("args"));
     }
     assert_eq!(error("sys_exit", &[("int id", 8, 2, 1), EXIT_64[1]]), SchemaError::FieldSize("id"));

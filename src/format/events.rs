@@ -62,7 +62,7 @@ pub enum Event<'a> {
     },
     /// `task:task_rename`: prctl(PR_SET_NAME), a write to comm, or exec.
     Rename {
-        /// The task.
+        /// The task; where the kernel's event does not say, the one that wrote the name.
         pid: Pid,
         /// Its new name.
         comm: &'a [u8],

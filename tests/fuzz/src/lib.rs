@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the fuzz targets share: the schemas of a 64-bit and of a 32-bit kernel.
+
+use ftrace_analyzer::format::{parse_event, Schema};
+
+macro_rules! capture {
+    ($event:literal) => {
+        include_str!(concat!("../../captures/x86_64_6.18_x86_64/events/", $event, "/format"))
+    };
+}
+
+/// Formats of a kernel of today, of the capture that the seeds are from.
+const LONG64: [&str; 9] = [
+    capture!("raw_syscalls/sys_enter"),
+    capture!("raw_syscalls/sys_exit"),
+    capture!("sched/sched_process_fork"),
+    capture!("sched/sched_process_exec"),
+    capture!("sched/sched_process_exit"),
+    capture!("task/task_newtask"),
+    capture!("task/task_rename"),
+    capture!("signal/signal_deliver"),
+    capture!("signal/signal_generate"),
+];
+
+/// What an older 32-bit kernel has in their places: words of four bytes, names in arrays, and one relative string.
+const FIELDS32: [&str; 9] = [
+    "field:long id; offset:8; size:4; signed:1;\nfield:unsigned long args[6]; offset:12; size:24; signed:0;",
+    "field:long id; offset:8; size:4; signed:1;\nfield:long ret; offset:12; size:4; signed:1;",
+    "field:char parent_comm[16]; offset:8; size:16; signed:0;\nfield:pid_t parent_pid; offset:24; size:4; signed:1;\n\
+     field:char child_comm[16]; offset:28; size:16; signed:0;\nfield:pid_t child_pid; offset:44; size:4; signed:1;",
+    "field:__rel_loc char[] filename; offset:8; size:4; signed:0;\nfield:pid_t pid; offset:12; size:4; signed:1;\n\
+     field:pid_t old_pid; offset:16; size:4; signed:1;",
+    "field:char comm[16]; offset:8; size:16; signed:0;\nfield:pid_t pid; offset:24; size:4; signed:1;",
+    "field:pid_t pid; offset:8; size:4; signed:1;\nfield:char comm[16]; offset:12; size:16; signed:0;\n\
+     field:unsigned long clone_flags; offset:28; size:4; signed:0;",
+    "field:char oldcomm[16]; offset:8; size:16; signed:0;\nfield:char newcomm[16]; offset:24; size:16; signed:0;",
+    "field:int sig; offset:8; size:4; signed:1;\nfield:int code; offset:16; size:4; signed:1;\n\
+     field:unsigned long sa_handler; offset:20; size:4; signed:0;",
+    "field:int sig; offset:8; size:4; signed:1;\nfield:int code; offset:16; size:4; signed:1;\n\
+     field:pid_t pid; offset:36; size:4; signed:1;\nfield:int group; offset:40; size:4; signed:1;\n\
+     field:int result; offset:44; size:4; signed:1;",
+];
+
+const COMMON: &str = "field:unsigned short common_type; offset:0; size:2; signed:0;\n\
+                      field:int common_pid; offset:4; size:4; signed:1;";
+
+/// The schema of a kernel whose `long` has `long` bytes, with the capture's event numbers in both cases.
+pub fn schema(long: u32) -> Schema {
+    let mut schema = Schema::default();
+    for (text, fields) in LONG64.iter().zip(FIELDS32) {
+        let format = parse_event(text).expect("the kernel's own format");
+        let text = format!("name: {}\nID: {}\n{COMMON}\n{fields}\n", format.name, format.id);
+        let added = match long {
+            4 => schema.add(&parse_event(&text).expect("a format of this file")),
+            _ => schema.add(&format),
+        };
+        assert_eq!(added, Ok(true));
+    }
+    schema
+}
