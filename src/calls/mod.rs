@@ -11,6 +11,7 @@
 //! [`Lines`]. What is not known is not made up: see [`End`] and [`Call::uncertain`].
 
 mod ending;
+mod lifecycle;
 mod order;
 mod pairing;
 mod prepass;

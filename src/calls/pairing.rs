@@ -13,13 +13,14 @@ use crate::ids::{CpuId, Pid, SyscallNr, Timestamp};
 use crate::recording::{Item, Meta};
 use crate::tasks::{Abis, Comm, Slot, Tasks, Votes};
 
-use super::ending::{GroupEnd, ThreadEnd, KILL};
+use super::ending::{GroupEnd, ThreadEnd};
+use super::lifecycle::about_recording;
 use super::special::{is_exec, is_sigreturn, special, ExecMark};
-use super::{Call, End, Note, Steps, What};
+use super::{Call, End, Steps, What};
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Not known: no event yet.
     #[default]
     Unknown,
@@ -36,30 +37,30 @@ enum Phase {
 /// What is kept per task; `T` is the ticket of [`Steps`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct State<T> {
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Time of its last call event.
-    last: Timestamp,
+    pub(super) last: Timestamp,
     /// The open call ([`Phase::Inside`]).
-    entered: Timestamp,
-    nr: SyscallNr,
-    args: [u64; 6],
+    pub(super) entered: Timestamp,
+    pub(super) nr: SyscallNr,
+    pub(super) args: [u64; 6],
     /// The task's number then: an execve by another thread than the leader changes it.
-    pid: Pid,
-    comm: Comm,
-    abi: Option<Abi>,
+    pub(super) pid: Pid,
+    pub(super) comm: Comm,
+    pub(super) abi: Option<Abi>,
     /// It has called execve and not entered a call since: the ABI of the program it ran before.
-    before_exec: Option<Abi>,
-    ticket: T,
+    pub(super) before_exec: Option<Abi>,
+    pub(super) ticket: T,
     /// Whether its own end is in sight.
-    end: ThreadEnd,
+    pub(super) end: ThreadEnd,
     /// Its process's; kept with the leader only.
-    group: GroupEnd,
+    pub(super) group: GroupEnd,
 }
 
 /// Follows the tasks of a recording and pairs their calls; see the module's description.
 pub struct Tracker<S: Steps> {
-    tasks: Tasks<State<S::Ticket>>,
-    native: Abi,
+    pub(super) tasks: Tasks<State<S::Ticket>>,
+    pub(super) native: Abi,
     /// Whether the child of clone writes an exit of its own.
     child_returns: bool,
     /// Whether an exit without enter can tell a refusal: not where only failed calls were recorded.
@@ -68,7 +69,7 @@ pub struct Tracker<S: Steps> {
     exec_mark: ExecMark,
     /// The latest end of all gaps so far.
     gap_end: Timestamp,
-    votes: Option<Votes>,
+    pub(super) votes: Option<Votes>,
     /// Time of the newest event.
     now: Timestamp,
 }
@@ -321,151 +322,11 @@ impl<S: Steps> Tracker<S> {
         };
         steps.whole(&call);
     }
-
-    /// Changes what is known of the end of the process that the task belongs to.
-    fn group(&mut self, slot: Slot, change: impl FnOnce(&mut GroupEnd)) {
-        let leader = self.leader(slot);
-        if let Some(task) = self.tasks.get_mut(leader) {
-            change(&mut task.state.group);
-        }
-    }
-
-    fn leader(&self, slot: Slot) -> Slot {
-        match self.tasks.get(slot) {
-            Some(task) if task.tgid != 0 && task.tgid != task.pid => self.tasks.find(task.tgid).unwrap_or(slot),
-            _ => slot,
-        }
-    }
-
-    #[cold]
-    fn other(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, event: Event<'_>, steps: &mut S) {
-        match event {
-            Event::NewTask { pid: child, flags, comm } => self.born(ts, cpu, pid, child, Some(flags), comm, steps),
-            Event::Fork { parent, child, comm } => self.born(ts, cpu, parent, child, None, comm, steps),
-            Event::Rename { pid, comm } => self.tasks.renamed(cpu, pid, comm),
-            Event::Exec { pid, old_pid, filename } => self.execed(ts, pid, old_pid, filename, steps),
-            Event::Exit { pid, comm } => self.ended(ts, cpu, pid, comm, steps),
-            Event::SignalDeliver { sig, code, handler } => {
-                let slot = self.tasks.slot(cpu, pid);
-                let leader = self.leader(slot);
-                let Some(mut group) = self.tasks.get(leader).map(|task| task.state.group) else { return };
-                if let Some(task) = self.tasks.get_mut(slot) {
-                    task.state.end.delivered(&mut group, sig, handler);
-                }
-                self.group(slot, |known| *known = group);
-                if sig != KILL {
-                    self.note(ts, slot, What::Signal { sig, code }, steps);
-                }
-            }
-            Event::SignalGenerate { sig, pid: target, result: 0, .. } => {
-                if let Some(slot) = self.tasks.find(target) {
-                    self.group(slot, |group| group.sent(sig));
-                }
-            }
-            Event::SignalGenerate { .. } | Event::Other { .. } | Event::SysEnter { .. } | Event::SysExit { .. } => {}
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)] // the fields of one event
-    fn born(
-        &mut self,
-        ts: Timestamp,
-        cpu: CpuId,
-        parent: Pid,
-        child: Pid,
-        flags: Option<u64>,
-        comm: &[u8],
-        steps: &mut S,
-    ) {
-        let parent = self.tasks.slot(cpu, parent);
-        if child <= 0 {
-            return;
-        }
-        let newborn = |state: &State<S::Ticket>| state.phase == Phase::Newborn;
-        // A namesake whose end was lost leaves its call behind.
-        if let Some(task) = self.tasks.find(child).and_then(|slot| self.tasks.get(slot)) {
-            if task.state.phase == Phase::Inside {
-                let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
-            }
-        }
-        let Some(slot) = self.tasks.born(ts, parent, child, comm, flags, newborn) else { return };
-        let mut thread = None;
-        if let Some(task) = self.tasks.get_mut(slot) {
-            task.state.phase = Phase::Newborn;
-            task.state.last = ts;
-            thread = flags.map(|_| task.tgid != task.pid);
-        }
-        self.note(ts, parent, What::Fork { child, thread, comm: Comm::new(comm) }, steps);
-    }
-
-    fn execed(&mut self, ts: Timestamp, pid: Pid, old_pid: Pid, filename: &[u8], steps: &mut S) {
-        if pid <= 0 {
-            return;
-        }
-        // The leader that made way, and whose end was lost.
-        if old_pid != pid {
-            if let Some(task) = self.tasks.find(pid).and_then(|slot| self.tasks.get_mut(slot)) {
-                if task.state.phase == Phase::Inside {
-                    let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-                    task.state.phase = Phase::Unknown;
-                    steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
-                }
-            }
-        }
-        let before = self.tasks.find(old_pid).and_then(|slot| self.tasks.get(slot)).map(|task| task.abi);
-        let native = self.native;
-        let slot = self.tasks.execed(pid, old_pid, filename);
-        if let Some(task) = self.tasks.get_mut(slot) {
-            task.state.before_exec = Some(before.unwrap_or(native));
-            if task.state.phase != Phase::Inside {
-                // The enter was lost, or came before the recording: an exit that follows is no refusal.
-                task.state.phase = Phase::Unknown;
-            }
-            task.state.group = GroupEnd::default();
-            task.state.end = ThreadEnd::default();
-        }
-        self.note(ts, slot, What::Exec { old_pid, filename: filename.to_vec() }, steps);
-    }
-
-    fn ended(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, comm: &[u8], steps: &mut S) {
-        let slot = self.tasks.slot(cpu, pid);
-        let leader = self.leader(slot);
-        let Some(group) = self.tasks.get(leader).map(|task| task.state.group) else { return };
-        let Some(task) = self.tasks.get_mut(slot) else { return };
-        if task.comm == Comm::default() {
-            task.comm = Comm::new(comm);
-        }
-        let phase = task.state.phase;
-        task.state.phase = Phase::Unknown;
-        if phase == Phase::Inside {
-            let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
-        }
-        if let (Some(votes), Phase::Inside | Phase::Leaving) = (&mut self.votes, phase) {
-            if !task.settled && !task.state.end.by_signal() {
-                votes.ended_in(task.image, task.state.nr);
-            }
-        }
-        let cause = task.state.end.cause(&group, pid);
-        self.note(ts, slot, What::Exit(cause), steps);
-        self.tasks.exited(ts, slot);
-    }
-
-    fn note(&self, ts: Timestamp, slot: Slot, what: What, steps: &mut S) {
-        let Some(task) = self.tasks.get(slot) else { return };
-        let (pid, tgid, comm, runtime) = (task.pid, task.tgid, task.comm, task.runtime);
-        steps.note(Note { ts, pid, tgid, comm, runtime, what });
-    }
-}
-
-fn about_recording(ts: Timestamp, what: What) -> Note {
-    Note { ts, pid: 0, tgid: 0, comm: Comm::default(), runtime: false, what }
 }
 
 /// The call a task is in.
 #[inline]
-fn open_call<T>(tgid: Pid, runtime: bool, state: &State<T>, native: Abi) -> Call {
+pub(super) fn open_call<T>(tgid: Pid, runtime: bool, state: &State<T>, native: Abi) -> Call {
     Call {
         entered: state.entered,
         ended: state.entered,
