@@ -69,6 +69,10 @@ pub struct Tracker<S: Steps> {
     exec_mark: ExecMark,
     /// The latest end of all gaps so far.
     gap_end: Timestamp,
+    /// CPUs whose events are missing since a damaged place, up to their next event.
+    damaged: Vec<CpuId>,
+    /// The latest end of the other gaps while there are such CPUs; `gap_end` then lies beyond all times.
+    gap_end_known: Timestamp,
     pub(super) votes: Option<Votes>,
     /// Time of the newest event.
     now: Timestamp,
@@ -90,6 +94,8 @@ impl<S: Steps> Tracker<S> {
             refusals: !meta.options.errors_only,
             exec_mark: ExecMark::new(arch, &meta.host.release),
             gap_end: 0,
+            damaged: Vec::new(),
+            gap_end_known: 0,
             votes: (vote && abis.compat.is_some()).then(|| Votes::new(&abis)),
             tasks: Tasks::new(meta, abis),
             now: 0,
@@ -128,6 +134,9 @@ impl<S: Steps> Tracker<S> {
             Item::Event { pid, .. } if pid < 0 => {}
             Item::Event { ts, cpu, pid, event } => {
                 self.now = ts;
+                if !self.damaged.is_empty() {
+                    self.recovered(ts, cpu);
+                }
                 match event {
                     Event::SysEnter { nr, args } => self.enter(ts, cpu, pid, nr, &args, steps),
                     Event::SysExit { nr, ret } => self.exit(ts, cpu, pid, nr, ret, steps),
@@ -136,12 +145,28 @@ impl<S: Steps> Tracker<S> {
             }
             Item::Lost { cpu, from, to, count } => {
                 self.gap_end = self.gap_end.max(to);
+                self.gap_end_known = self.gap_end_known.max(to);
                 steps.note(about_recording(from, What::Lost { cpu, from, to, count }));
             }
             Item::Damaged { cpu, ts, file, offset, error } => {
-                // What the rest of that page held happened before the CPU's next event, whose time is not known yet.
-                self.gap_end = self.gap_end.max(ts.saturating_add(1));
+                // How far the missing events reach shows with the CPU's next one.
+                self.gap_end = Timestamp::MAX;
+                if !self.damaged.contains(&cpu) {
+                    self.damaged.push(cpu);
+                }
                 steps.note(about_recording(ts, What::Damaged { cpu, file, offset, error }));
+            }
+        }
+    }
+
+    /// An event on `cpu`: if it was missing, it is so no more.
+    #[cold]
+    fn recovered(&mut self, ts: Timestamp, cpu: CpuId) {
+        if self.damaged.contains(&cpu) {
+            self.damaged.retain(|other| *other != cpu);
+            self.gap_end_known = self.gap_end_known.max(ts);
+            if self.damaged.is_empty() {
+                self.gap_end = self.gap_end_known;
             }
         }
     }

@@ -75,13 +75,22 @@ fn an_exit_behind_a_gap_is_never_called_a_refusal() {
 }
 
 #[test]
-fn damage_makes_an_exit_uncertain_as_a_gap_does() {
+fn damage_is_a_gap_up_to_the_next_event_of_its_cpu() {
     let mut log = Log::two();
     let error = crate::ringbuf::PageError::Overrun { offset: 4 };
     let item = Item::Damaged { cpu: 1, ts: log.ts, file: "x".into(), offset: 0, error };
     log.tracker.feed(item, &mut log.order);
-    log.exit(1, MKDIR, -1);
-    log.ends(&["damaged on 1", "1 mkdir(0)=?-1~"]);
+    log.exit(1, MKDIR, -1).enter(2, READ, 3).exit(2, READ, 3).enter(2, READ, 4);
+    // The first event of the damaged CPU ends the gap; what was open before stays uncertain.
+    log.on(1).enter(1, READ, 5).on(0).exit(2, READ, 4).on(1).exit(1, READ, 5).exit(1, MKDIR, -1);
+    log.ends(&[
+        "damaged on 1",
+        "1 mkdir(0)=?-1~",
+        "2 read(3)=3~",
+        "2 read(4)=4~",
+        "1 read(5)=5 <20>",
+        "1 mkdir(0)=refused-1",
+    ]);
 }
 
 #[test]
