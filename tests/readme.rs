@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The README's container session is run as it stands, with the binary under test in place of the release build.
 
+#![allow(clippy::expect_used, clippy::print_stderr)] // a test that can not be set up has failed
+
 use std::process::Command;
 
 fn have(program: &str) -> bool {

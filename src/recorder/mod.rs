@@ -21,7 +21,7 @@ pub use event_loop::Ending;
 pub use gc::{apply_limits, sweep, Swept};
 pub use log::log;
 pub use options::{Mode, RecordOptions, DIR_DEFAULT, MAX_SIZE_DEFAULT};
-pub use run_state::{find_running, run_dir, running, RunState};
+pub use run_state::{find_container_recorder, find_running, run_dir, running, RunState};
 pub use session::{buffer_kb, Session, KERNEL_BUFFER_KB};
 pub use spawn::{spawn, Spawned};
 pub use target::{find_container, Origin, Target};

@@ -124,7 +124,7 @@ impl Session {
         let first_cpu = cpus.first().copied().unwrap_or_default();
         meta.anchors.extend(read_anchor(&instance, first_cpu));
         let (store, meta_file) = Store::create(&options.dir, &unit, &formats, &meta, &cpus)?;
-        let state = RunState::for_this_process(&store.dir, &target.label, instance.name(), target.init_pid);
+        let state = RunState::for_this_process(&store.dir, target, instance.name());
         let begun = begin(target, &instance, &cpus, &meta, &state);
         let (drain, listener) = match begun {
             Ok(parts) => parts,
