@@ -89,7 +89,9 @@ fn threads_are_told_apart_and_belong_to_their_process() {
 fn a_handled_signal_and_what_its_handler_calls_are_seen() {
     let Some(live) = Live::new("a_handled_signal_and_what_its_handler_calls_are_seen", &[Runc, Cc]) else { return };
     let lines = record(&live, &["work", "handler"], 5);
-    let signals = of(&lines, "signal");
+    let mut signals = of(&lines, "signal");
+    // One by which Go's scheduler nudges runc's threads may still be pending when the program starts.
+    signals.retain(|signal| signal["signal_name"] != "SIGURG");
     assert_eq!(signals.len(), 1, "{signals:?}");
     assert_eq!((&signals[0]["signal_name"], &signals[0]["code_name"]), (&"SIGTERM".into(), &"SI_USER".into()));
     let at = |wanted: &Value| lines.iter().position(|line| std::ptr::eq(line, wanted)).unwrap();
@@ -104,7 +106,7 @@ fn a_handled_signal_and_what_its_handler_calls_are_seen() {
 fn a_crash_is_told_with_its_reason() {
     let Some(live) = Live::new("a_crash_is_told_with_its_reason", &[Runc, Cc]) else { return };
     let lines = record(&live, &["work", "segv"], 139);
-    let signal = of(&lines, "signal")[0];
+    let signal = *of(&lines, "signal").last().unwrap();
     assert_eq!((&signal["signal_name"], &signal["code_name"]), (&"SIGSEGV".into(), &"SEGV_MAPERR".into()));
     let exit = of(&lines, "exit")[0];
     assert_eq!((&exit["killed"], &exit["signal_name"]), (&true.into(), &"SIGSEGV".into()));
@@ -119,8 +121,8 @@ fn a_child_killed_by_sigkill_is_told_from_one_that_exits() {
     let exit = exits.iter().find(|exit| exit["pid"] == child).unwrap();
     assert_eq!((&exit["killed"], exit.get("status")), (&true.into(), None), "{exit}");
     assert_eq!(exits.iter().find(|exit| exit["pid"] != child).unwrap()["status"], 7);
-    let open = lines.iter().find(|line| line["name"] == "pause").expect("the call it died in");
-    assert_eq!(open.get("ret"), None, "{open}");
+    let last = lines.iter().find(|line| line["name"] == "pause").expect("the call it died in");
+    assert_eq!((&last["pid"], &last["errno"]), (&child, &"ERESTARTNOHAND".into()), "{last}");
 }
 
 #[test]

@@ -66,6 +66,7 @@ int main(int argc, char **argv)
 		if (!child)
 			for (;;)
 				pause();
+		usleep(200000);
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
 		return 7;
