@@ -282,6 +282,13 @@ impl Live {
         run(command, b"")
     }
 
+    /// The same, not started.
+    pub fn oci_command(&self, need: Need, args: &[String]) -> Command {
+        let mut command = self.runtime(need);
+        command.args(args);
+        command
+    }
+
     /// Runs a container to its end.
     #[track_caller]
     pub fn run_container(&self, need: Need, bundle: &Path, id: &str) -> Out {
