@@ -12,8 +12,8 @@ use super::args::{Hook, HookStart, HookStop, HookVerb};
 use super::{out, report, select};
 use crate::error::{exit, Error, Result};
 use crate::oci::{parse_state, State, STATE_MAX};
-use crate::recorder::{self, end_recorder, find_running, log, Mode, Origin, Target};
-use crate::recording::{ContainerMeta, EndState, Recording};
+use crate::recorder::{self, end_recorder, log, Mode, Origin, RunState, Target};
+use crate::recording::{ContainerMeta, EndState, Meta, Recording};
 
 /// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
 const TRACE_ANNOTATIONS: [&str; 2] = ["ftrace-analyzer/trace", "oci-ftrace-syscall-analyzer/trace"];
@@ -34,21 +34,20 @@ pub fn main(hook: Hook) -> u8 {
     };
     match result {
         Ok(()) => exit::OK,
-        Err(error) if strict => {
-            log(&format!("hook: {error}"));
-            out::complain("hook", &error);
-            error.exit_code()
-        }
-        Err(error) => forgive(&error),
+        Err(error) => fail(&error, strict),
     }
 }
 
-/// Writes the failure where it is found and lets the container go on.
-pub fn forgive(error: &Error) -> u8 {
+/// Writes the failure where it is found; the container goes on, unless the user wants it kept from starting.
+pub fn fail(error: &Error, strict: bool) -> u8 {
     let hint = error.hint.as_ref().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
     log(&format!("hook: {error}{hint}"));
     out::complain("hook", error);
-    exit::OK
+    if strict {
+        error.exit_code()
+    } else {
+        exit::OK
+    }
 }
 
 /// The state on standard input.
@@ -105,9 +104,8 @@ fn start(args: &HookStart) -> Result<()> {
         )
         .hint("hook start belongs to prestart or createRuntime, where the container's process exists"));
     };
-    if let Ok(running) = find_running(state.id.as_str()) {
-        let meta = Recording::read_meta(Path::new(&running.recording));
-        if running.init_pid == init_pid && meta.is_ok_and(|meta| meta.end_state() == EndState::Running) {
+    if let Some((running, meta)) = recorder_of(state.id.as_str()) {
+        if running.init_pid == init_pid && meta.end_state() == EndState::Running {
             // Both prestart and createRuntime are configured: one recorder is enough.
             log(&format!("hook: container {} is being recorded already by process {}", state.id, running.recorder_pid));
             return Ok(());
@@ -135,6 +133,15 @@ fn start(args: &HookStart) -> Result<()> {
     recorder::spawn(&target, &options).map(|_| ()).map_err(|why| named(why, &state))
 }
 
+/// The recorder that a hook started for this container. The id is compared as a whole: `demo` is not `demo-2`, nor a
+/// `run` of a program with that name.
+fn recorder_of(id: &str) -> Option<(RunState, Meta)> {
+    recorder::running().into_iter().rev().filter(|state| state.name == id).find_map(|state| {
+        let meta = Recording::read_meta(Path::new(&state.recording)).ok()?;
+        (meta.container.id == id && meta.origin == Origin::Hook.name()).then_some((state, meta))
+    })
+}
+
 /// Puts the container's name into the sentence.
 fn named(why: Error, state: &State) -> Error {
     let hint = why.hint.clone();
@@ -147,15 +154,15 @@ fn named(why: Error, state: &State) -> Error {
 fn stop(args: &HookStop) -> Result<()> {
     let state = read_state()?;
     let id = state.id.as_str();
-    match find_running(id) {
-        Ok(running) => {
+    match recorder_of(id) {
+        Some((running, _)) => {
             if !end_recorder(&running, STOP_PATIENCE)? {
                 let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
                 return Err(Error::sys(format!("complete the recording of container {id}"), late));
             }
         }
         // Ended by itself, stopped before, never started, or killed: the last leaves something to clean up.
-        Err(_) => {
+        None => {
             for problem in recorder::sweep().problems {
                 log(&format!("hook: {problem}"));
             }
@@ -166,7 +173,7 @@ fn stop(args: &HookStop) -> Result<()> {
             return Err(Error::usage(format!("--report {} is not an absolute path", path.display()))
                 .hint("a hook's working directory is the runtime's business"));
         }
-        let dir = select::find_recording(&args.dir, Some(id))?;
+        let dir = select::find_container(&args.dir, id)?;
         report::write_text(&dir, path)?;
     }
     Ok(())

@@ -11,6 +11,13 @@ pub fn unit(dir: &Path) -> String {
     dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// The newest recording of the container with exactly this id.
+pub fn find_container(base: &Path, id: &str) -> Result<PathBuf> {
+    let of_it = |(_, meta): &(PathBuf, Result<Meta>)| meta.as_ref().is_ok_and(|meta| meta.container.id == id);
+    let newest = list_recordings(base)?.into_iter().rev().find(of_it);
+    newest.map(|(dir, _)| dir).ok_or_else(|| Error::not_found(format!("a recording of {id} in {}", base.display())))
+}
+
 /// The recording that `wanted` means, among those below `base`; the newest of several with the same name.
 pub fn find_recording(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
     if let Some(path) = wanted.map(Path::new).filter(|path| path.join("meta.json").is_file()) {
