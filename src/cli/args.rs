@@ -51,7 +51,7 @@ macro_rules! record_verb {
             /// them at the end, on a crash, or on report
             #[argh(option, from_str_fn(parse_mode), default = "Mode::Continuous", arg_name = "mode")]
             pub mode: Mode,
-            /// ring buffer per CPU in KiB (default: the kernel's 1408, less where memory is short; doctor shows it)
+            /// ring buffer per CPU in KiB (default: 1408 for hooks, 4096 for run and attach, less where memory is short)
             #[argh(option, from_str_fn(parse_buffer), arg_name = "kib")]
             pub buffer_size_kb: Option<u64>,
             /// limit of the recording in bytes, or with K, M, G (default 256M, 0: none); the oldest goes first

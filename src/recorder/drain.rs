@@ -19,10 +19,12 @@ use crate::ids::CpuId;
 use crate::recording::Store;
 use crate::tracefs::Instance;
 
-/// Size asked for each CPU's pipe, in bytes. It gives 256 slots of a 4 KiB page, and a slot takes a sub-buffer whatever
-/// its size: with 64 KiB sub-buffers 16 MiB can wait there when the disk holds us up, while the kernel's own buffer has
-/// room again. Nothing is allocated before it is used.
-const PIPE_SIZE: i32 = 1 << 20;
+/// Sub-buffers that may wait in each CPU's pipe, in bytes, while the disk holds us up and the kernel's own buffer has room
+/// again. A pipe's slot takes a sub-buffer whatever its size, but splice(2) reckons a slot as a page, so that large
+/// sub-buffers need few slots and a sixteenth of them stays free. Nothing is allocated before it is used.
+const WAITING_MAX: usize = 4 << 20;
+/// Slots that a pipe has at least.
+const SLOTS_MIN: usize = 256;
 
 /// Bytes written to disk before the kernel's buffers are looked at again: well below a millisecond of work, where a
 /// buffer of 1.4 MB fills in four at eight million events a second.
@@ -53,11 +55,17 @@ pub struct Drain {
     page: Vec<u8>,
 }
 
-fn make_pipe() -> Result<(OwnedFd, OwnedFd)> {
+fn make_pipe(subbuf: usize) -> Result<(OwnedFd, OwnedFd)> {
     let (outlet, inlet) =
         pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| Error::sys("make a pipe", errno))?;
-    // Over the users' limit (pipe-user-pages-soft) it stays smaller, which costs calls and nothing else.
-    let _ = fcntl(&inlet, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096).max(1) as usize;
+    let slots = (WAITING_MAX / subbuf.max(1)).max(SLOTS_MIN);
+    // Over the users' limits (pipe-max-size, pipe-user-pages-soft) it stays smaller, which costs calls and nothing else.
+    for size in [slots * page, 1 << 20] {
+        if fcntl(&inlet, FcntlArg::F_SETPIPE_SZ(size as i32)).is_ok() {
+            break;
+        }
+    }
     Ok((outlet, inlet))
 }
 
@@ -66,7 +74,7 @@ impl Drain {
     pub fn open(instance: &Instance, cpus: &[CpuId], subbuf: usize) -> Result<Drain> {
         let mut pipes = Vec::with_capacity(cpus.len());
         for cpu in cpus {
-            let (outlet, inlet) = make_pipe()?;
+            let (outlet, inlet) = make_pipe(subbuf)?;
             pipes.push(CpuPipe { cpu: *cpu, file: instance.open_pipe_raw(*cpu)?, outlet, inlet, waiting: 0 });
         }
         Ok(Drain { pipes, page: vec![0; subbuf] })
@@ -183,6 +191,8 @@ impl CpuPipe {
             match splice(&self.file, None, &self.inlet, None, PULL_MAX, flags) {
                 Ok(0) => return Ok(()),
                 Ok(taken) => self.waiting += taken,
+                // splice cuts what is asked for down to the free slots, a page each; less than a sub-buffer is refused.
+                Err(Errno::EINVAL) if self.waiting > 0 => return Ok(()),
                 // Nothing whole, or no slot free; interrupted; no memory for a spare page right now; CPU gone offline:
                 // all normal, all come again at the next turn.
                 Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOMEM | Errno::EBUSY | Errno::ENODEV) => return Ok(()),
