@@ -271,12 +271,12 @@ impl Meta {
         if self.stats.is_empty() {
             return None;
         }
-        Some(self.stats.iter().map(CpuStats::written).sum())
+        Some(self.stats.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.written())))
     }
 
     /// Events the kernel says it lost; 0 while the recording runs.
     pub fn lost(&self) -> u64 {
-        self.stats.iter().map(CpuStats::lost).sum()
+        self.stats.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.lost()))
     }
 
     /// The file's text, readable and with a newline at its end.
