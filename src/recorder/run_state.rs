@@ -5,7 +5,7 @@
 //! A recorder is named by pid, start time and boot id together: pids recycle.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -102,7 +102,10 @@ impl RunState {
     /// Reads the state in `dir`.
     pub fn read(dir: &Path) -> Result<RunState> {
         let path = dir.join("state.json");
-        let bytes = fs::read(&path).map_err(|why| Error::io("read", &path, why))?;
+        let mut bytes = Vec::new();
+        fs::File::open(&path)
+            .and_then(|file| file.take(STATE_FILE_MAX as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|why| Error::io("read", &path, why))?;
         if bytes.len() > STATE_FILE_MAX {
             return Err(Error::limit(format!("{} is too large", path.display()), STATE_FILE_MAX as u64));
         }
