@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `report`: a recording as text, summary or JSON; also one that still runs.
 
-use std::io::IsTerminal;
-use std::io::Write;
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,20 +33,24 @@ fn format_of(args: &Report) -> Result<Format> {
     }
 }
 
-/// Opens the recording; one that still runs is brought up to date first.
-fn open(dir: &Path) -> Result<Recording> {
+/// Opens the recording; one that still runs is brought up to date first. Also tells whether it was cut short by the death
+/// of its recorder.
+fn open(dir: &Path) -> Result<(Recording, bool)> {
     let recording = Recording::open(dir)?;
     if recording.meta.end_state() != EndState::Running {
-        return Ok(recording);
+        return Ok((recording, false));
     }
-    let Some(state) = running().into_iter().find(|state| Path::new(&state.recording) == recording.dir) else {
-        return Ok(recording);
+    let Some(state) = running().into_iter().find(|state| select::is_same(Path::new(&state.recording), dir)) else {
+        // It may have ended between our two looks.
+        let recording = Recording::open(dir)?;
+        let killed = recording.meta.end_state() == EndState::Running;
+        return Ok((recording, killed));
     };
     // A recorder that ends just now closes the connection, and has stored everything.
     if let Ok(mut client) = Client::connect(&state) {
         client.flush(FLUSH_PATIENCE)?;
     }
-    Recording::open(dir)
+    Ok((Recording::open(dir)?, false))
 }
 
 fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
@@ -74,8 +77,8 @@ fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
     })
 }
 
-fn code_of(outcome: &Outcome) -> u8 {
-    if outcome.is_partial() {
+fn code_of(outcome: &Outcome, killed: bool) -> u8 {
+    if killed && !outcome.closed || outcome.is_partial() {
         exit::PARTIAL
     } else {
         exit::OK
@@ -85,7 +88,8 @@ fn code_of(outcome: &Outcome) -> u8 {
 /// `hook stop --report`: the whole recording as text.
 pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
     let recording = Recording::open(dir)?;
-    let mut output = out::open(Some(to))?;
+    // Written by root on a container's behalf: what it holds is not for everybody, and no link may lead it elsewhere.
+    let mut output = BufWriter::new(out::create_private(to).map_err(|why| Error::io("create", to, why))?);
     let options = Options { footer: true, ..Options::default() };
     report::text(&recording, &options, &mut output)?;
     output.flush().map_err(|why| Error::io("write", to, why))
@@ -94,7 +98,7 @@ pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
 pub fn main(args: &Report) -> Result<u8> {
     let format = format_of(args)?;
     let dir = select::find_recording(&args.dir, args.recording.as_deref())?;
-    let recording = open(&dir)?;
+    let (recording, killed) = open(&dir)?;
     let options = Options { filter: filter_of(args, &recording)?, utc_offset_s: 0, footer: true };
     let mut output = out::open(args.output.as_deref())?;
     let outcome = match format {
@@ -107,5 +111,5 @@ pub fn main(args: &Report) -> Result<u8> {
     if args.output.is_some() && std::io::stderr().is_terminal() {
         out::note(&format!("{} lines of {}\n", outcome.shown, dir.display()));
     }
-    Ok(code_of(&outcome))
+    Ok(code_of(&outcome, killed))
 }
