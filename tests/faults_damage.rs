@@ -120,7 +120,7 @@ fn zeroes_holes_and_noise_are_told_with_their_place_and_cost_their_page_alone() 
         assert!(lost <= 90 * bytes.len().div_ceil(4096) as u64, "{lost} lost by {} bytes at {at}", bytes.len());
         // Three bytes within a record may stay a record; the balance holds either way.
         if bytes.len() > 3 {
-            assert!(text.contains(word) && text.contains("cpu0.000001.pages"), "{word} at {at}");
+            assert!(text.contains(word) && text.contains("cpu0.000001.pages"), "{word} at {at}: {}", text.lines().filter(|l| !l.starts_with("[pid")).collect::<String>());
             assert_eq!(text.matches("*** damaged").count(), 1, "a run of zeroes is told once");
         }
         file.write_all_at(&whole, 0).unwrap();
@@ -243,7 +243,7 @@ fn files_of_other_names_and_kinds_are_let_be() {
     put("cpu0.4294967295.pages");
     put("cpu65535.000000.pages");
     let text = read_all(&case, &[4]).text();
-    assert!(text.contains("cpu65535.000000.pages") && text.contains("is missing"));
+    assert!(text.contains("cpu65535.000000.pages") && text.contains("is missing"), "{}", text.lines().filter(|l| !l.starts_with("[pid")).collect::<String>());
     assert_eq!(number_after(&text, "calls: ").min(1), 1.min(decoded(&text)).min(1));
     for name in ["meta.json", "formats"] {
         fs::remove_file(dir.join(name)).unwrap();

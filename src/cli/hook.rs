@@ -12,8 +12,8 @@ use super::args::{Hook, HookStart, HookStop, HookVerb};
 use super::{out, report, select};
 use crate::error::{exit, Error, Result};
 use crate::oci::{parse_state, State, STATE_MAX};
-use crate::recorder::{self, end_recorder, log, Mode, Origin, RunState, Target};
-use crate::recording::{ContainerMeta, EndState, Meta, Recording};
+use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, Target};
+use crate::recording::{ContainerMeta, EndState, Recording};
 
 /// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
 const TRACE_ANNOTATIONS: [&str; 2] = ["ftrace-analyzer/trace", "oci-ftrace-syscall-analyzer/trace"];
@@ -104,8 +104,9 @@ fn start(args: &HookStart) -> Result<()> {
         )
         .hint("hook start belongs to prestart or createRuntime, where the container's process exists"));
     };
-    if let Some((running, meta)) = recorder_of(state.id.as_str()) {
-        if running.init_pid == init_pid && meta.end_state() == EndState::Running {
+    if let Some(running) = find_container_recorder(state.id.as_str()) {
+        let meta = Recording::read_meta(Path::new(&running.recording));
+        if running.init_pid == init_pid && meta.is_ok_and(|meta| meta.end_state() == EndState::Running) {
             // Both prestart and createRuntime are configured: one recorder is enough.
             log(&format!("hook: container {} is being recorded already by process {}", state.id, running.recorder_pid));
             return Ok(());
@@ -133,15 +134,6 @@ fn start(args: &HookStart) -> Result<()> {
     recorder::spawn(&target, &options).map(|_| ()).map_err(|why| named(why, &state))
 }
 
-/// The recorder that a hook started for this container. The id is compared as a whole: `demo` is not `demo-2`, nor a
-/// `run` of a program with that name.
-fn recorder_of(id: &str) -> Option<(RunState, Meta)> {
-    recorder::running().into_iter().rev().filter(|state| state.name == id).find_map(|state| {
-        let meta = Recording::read_meta(Path::new(&state.recording)).ok()?;
-        (meta.container.id == id && meta.origin == Origin::Hook.name()).then_some((state, meta))
-    })
-}
-
 /// Puts the container's name into the sentence.
 fn named(why: Error, state: &State) -> Error {
     let hint = why.hint.clone();
@@ -154,8 +146,8 @@ fn named(why: Error, state: &State) -> Error {
 fn stop(args: &HookStop) -> Result<()> {
     let state = read_state()?;
     let id = state.id.as_str();
-    match recorder_of(id) {
-        Some((running, _)) => {
+    match find_container_recorder(id) {
+        Some(running) => {
             if !end_recorder(&running, STOP_PATIENCE)? {
                 let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
                 return Err(Error::sys(format!("complete the recording of container {id}"), late));

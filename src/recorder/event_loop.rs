@@ -311,7 +311,6 @@ impl Session {
             }
             (Ending::Fault(why), None) => why.to_string(),
         };
-        self.store.sync();
         if let Err(why) = self.meta_file.write(&self.meta, true) {
             // Nothing is left to say it to but the log.
             crate::recorder::log(&format!("{}: {why}", self.store.dir.display()));
@@ -324,6 +323,7 @@ impl Session {
         drop(connections);
         drop(self.listener);
         drop(self.drain);
+        self.store.sync();
         remove_instance(&self.instance);
         self.state.withdraw();
         ending

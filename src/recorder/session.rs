@@ -33,6 +33,9 @@ const BUFFER_KB: u64 = 4096;
 /// Fill level in percent at which the kernel wakes us.
 const WAKE_PERCENT: u8 = 25;
 
+/// Size of a new instance's buffer per CPU on all kernels so far, in KiB.
+pub const KERNEL_BUFFER_KB: u64 = 1408;
+
 /// Part of the available memory that one recording's buffers may take: 1/8.
 const MEMORY_SHARE: u64 = 8;
 /// Part of the available memory that may be asked for with --buffer-size-kb: 1/2.
@@ -123,7 +126,7 @@ impl Session {
         let first_cpu = cpus.first().copied().unwrap_or_default();
         meta.anchors.extend(read_anchor(&instance, first_cpu));
         let (store, meta_file) = Store::create(&options.dir, &unit, &formats, &meta, &cpus)?;
-        let state = RunState::for_this_process(&store.dir, &target.label, instance.name(), target.init_pid);
+        let state = RunState::for_this_process(&store.dir, target, instance.name());
         let begun = begin(target, &instance, &cpus, &meta, &state);
         let (drain, listener) = match begun {
             Ok(parts) => parts,
@@ -173,6 +176,12 @@ fn check_memory(kb: u64, cpus: u64, available_kb: Option<u64>) -> Result<()> {
         .hint(format!("half of what is free may go to buffers: --buffer-size-kb {} or less", most / cpus.max(1))))
 }
 
+/// The buffer per CPU in KiB that is chosen where the user does not: `have` is what the kernel made.
+pub fn buffer_kb(origin: Origin, have: u64, available_kb: u64, cpus: u64) -> u64 {
+    let wanted = if origin == Origin::Hook { have } else { have.max(BUFFER_KB) };
+    wanted.min((available_kb / MEMORY_SHARE / cpus.max(1)).max(BUFFER_MIN_KB))
+}
+
 /// Sizes and clock; gives the buffer size per CPU in KiB and what the user should know.
 fn configure(
     tracefs: &Tracefs,
@@ -192,15 +201,14 @@ fn configure(
         check_memory(kb, instance.cpus()?.len() as u64, proc::mem_available_kb())?;
         instance.set_buffer_size_kb(kb)?;
     } else if let (Some(have), Some(available)) = (instance.buffer_size_kb(), proc::mem_available_kb()) {
-        let cpus = instance.cpus()?.len().max(1) as u64;
-        let share = (available / MEMORY_SHARE / cpus).max(BUFFER_MIN_KB);
-        let wanted = if in_a_hurry { have } else { BUFFER_KB.max(have) };
-        if share < have {
-            notes
-                .push(format!("{available} KiB of memory are available: buffers cut from {have} to {share} KiB a CPU"));
+        let chosen = buffer_kb(origin, have, available, instance.cpus()?.len() as u64);
+        if chosen < have {
+            notes.push(format!(
+                "{available} KiB of memory are available: buffers cut from {have} to {chosen} KiB a CPU"
+            ));
         }
-        if share.min(wanted) != have {
-            instance.set_buffer_size_kb(share.min(wanted))?;
+        if chosen != have {
+            instance.set_buffer_size_kb(chosen)?;
         }
     }
     instance.set_buffer_percent(WAKE_PERCENT)?;
@@ -305,5 +313,15 @@ mod tests {
         assert!(check_memory(u64::MAX, 8192, Some(1000)).is_err());
         // /proc without MemAvailable: the kernel decides.
         assert!(check_memory(1 << 32, 2, None).is_ok());
+    }
+
+    #[test]
+    fn buffers_fit_the_memory_there_is() {
+        assert_eq!(buffer_kb(Origin::Hook, 1410, 1 << 20, 4), 1410);
+        assert_eq!(buffer_kb(Origin::Run, 1410, 1 << 20, 4), BUFFER_KB);
+        // 64 MB left, four CPUs: an eighth is 2 MB for each.
+        assert_eq!(buffer_kb(Origin::Run, 1410, 64 << 10, 4), 2048);
+        assert_eq!(buffer_kb(Origin::Hook, 1410, 32 << 10, 4), 1024);
+        assert_eq!(buffer_kb(Origin::Hook, 1410, 0, 4), BUFFER_MIN_KB);
     }
 }
