@@ -16,7 +16,7 @@ use super::writer::segment_name;
 use crate::error::{Error, Kind, Result};
 use crate::format::{Event, Schema};
 use crate::ids::{CpuId, Pid, Timestamp};
-use crate::ringbuf::{Cursor, Missed, Page, PageLayout};
+use crate::ringbuf::{Cursor, Missed, Page, PageError, PageLayout};
 
 /// Bytes read at a time for one CPU; rounded up to whole sub-buffers.
 const CHUNK: usize = 128 << 10;
@@ -118,6 +118,8 @@ struct CpuStream {
     expected: Option<u32>,
     /// The first of the segments that were not there when the next one was opened.
     missing: Option<u32>,
+    /// The current sub-buffer promises more than is there: told behind its last record.
+    short: Option<PageError>,
     /// The last sub-buffer was zeroes: a run of them is told once.
     in_zeroes: bool,
     file: Option<File>,
@@ -155,6 +157,7 @@ impl CpuStream {
             index: None,
             expected: None,
             missing: None,
+            short: None,
             in_zeroes: false,
             file: None,
             buf_offset: 0,
@@ -198,6 +201,7 @@ impl CpuStream {
     }
 
     fn set_damaged(&mut self, at: usize, error: Damage) {
+        self.short = None;
         self.counts.damaged += 1;
         let index = self.index.unwrap_or_default();
         let offset = self.buf_offset.saturating_add(at as u64);
@@ -217,6 +221,11 @@ impl CpuStream {
     fn advance_page(&mut self) -> Result<()> {
         let subbuf = self.layout.subbuf_size();
         loop {
+            if let Some(error) = self.short.take() {
+                self.set_damaged(self.data.start, error.into());
+                self.data = 0..0;
+                return Ok(());
+            }
             self.data = 0..0;
             self.cursor = Cursor::default();
             if self.next_page >= self.have {
@@ -235,7 +244,18 @@ impl CpuStream {
             self.counts.pages += 1;
             let bytes = self.buf.get(at..end).unwrap_or_default();
             let page = match Page::parse_prefix(bytes, &self.layout) {
-                Ok((page, _)) => page,
+                Ok((page, None)) => page,
+                Ok((page, Some(commit))) => {
+                    let error = PageError::ShortData { commit, have: page.len() };
+                    if commit > self.layout.data_size as usize {
+                        // No kernel writes such a length: what stands behind it need not be records.
+                        self.in_zeroes = false;
+                        self.set_damaged(at, error.into());
+                        return Ok(());
+                    }
+                    self.short = Some(error);
+                    page
+                }
                 Err(error) => {
                     self.in_zeroes = false;
                     self.set_damaged(at, error.into());
