@@ -50,7 +50,7 @@ fn read_all(case: &Case, codes: &[i32]) -> Said {
         let said = finish(case.tool(&[&["report", dir, "--format"], format].concat()), b"", PATIENCE);
         let code = said.code.unwrap_or(-1);
         assert!(codes.contains(&code), "{format:?}: {code}, {}", said.err);
-        assert_eq!(code == 1, !said.err.is_empty(), "an error is told, and nothing else is: {}", said.err);
+        assert_eq!(code == 1 || code == 3, !said.err.is_empty(), "an error is told, and nothing else is: {}", said.err);
         if format == ["text"] {
             text = Some(said);
         }
@@ -114,13 +114,17 @@ fn zeroes_holes_and_noise_are_told_with_their_place_and_cost_their_page_alone() 
         (9 * PAGE + 500, vec![0xaa; 3], "damaged data"),
     ] {
         file.write_all_at(&bytes, at).unwrap();
-        let said = read_all(&case, &[4]);
+        let said = read_all(&case, if bytes.len() > 3 { &[4] } else { &[0, 4] });
         let text = said.text();
         let lost = 2 * CALLS - decoded(&text);
         assert!(lost <= 90 * bytes.len().div_ceil(4096) as u64, "{lost} lost by {} bytes at {at}", bytes.len());
         // Three bytes within a record may stay a record; the balance holds either way.
         if bytes.len() > 3 {
-            assert!(text.contains(word) && text.contains("cpu0.000001.pages"), "{word} at {at}: {}", text.lines().filter(|l| !l.starts_with("[pid")).collect::<String>());
+            assert!(
+                text.contains(word) && text.contains("cpu0.000001.pages"),
+                "{word} at {at}: {}",
+                text.lines().filter(|l| !l.starts_with("[pid")).collect::<String>()
+            );
             assert_eq!(text.matches("*** damaged").count(), 1, "a run of zeroes is told once");
         }
         file.write_all_at(&whole, 0).unwrap();
@@ -243,9 +247,13 @@ fn files_of_other_names_and_kinds_are_let_be() {
     put("cpu0.4294967295.pages");
     put("cpu65535.000000.pages");
     let text = read_all(&case, &[4]).text();
-    assert!(text.contains("cpu65535.000000.pages") && text.contains("is missing"), "{}", text.lines().filter(|l| !l.starts_with("[pid")).collect::<String>());
-    assert_eq!(number_after(&text, "calls: ").min(1), 1.min(decoded(&text)).min(1));
-    for name in ["meta.json", "formats"] {
+    assert!(
+        text.contains("cpu65535.000000.pages: the page promises")
+            && text.contains("cpu0.000005.pages: the file is missing"),
+        "{}",
+        text.lines().filter(|l| !l.starts_with("[pid")).collect::<String>()
+    );
+    for name in ["formats", "meta.json"] {
         fs::remove_file(dir.join(name)).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(dir.join(name)).status().unwrap().success());
         assert!(read_all(&case, &[1]).err.contains(&format!("{name} is not a file")));

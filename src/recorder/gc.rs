@@ -112,6 +112,8 @@ pub fn sweep() -> Swept {
             Ok(()) => swept.instances.push(name.strip_prefix(INSTANCE_PREFIX).unwrap_or(&name).to_owned()),
             // Somebody records into it: a recorder with its running state elsewhere. Nobody we know of left it.
             Err(why) if matches!(why.kind, Kind::Busy { .. }) && !ours => {}
+            // Its recorder was just ending.
+            Err(why) if matches!(why.kind, Kind::NotFound { .. }) => {}
             Err(why) => swept.problems.push(why),
         }
     }

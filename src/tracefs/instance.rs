@@ -195,6 +195,8 @@ impl Instance {
             Some(nix::libc::EBUSY) => {
                 Error::new(Kind::Busy { by: format!("the tracing instance {} is in use by a reader", self.name) })
             }
+            // Somebody else is removing it just now: the directory is there, its instance is not (trace_array_find).
+            Some(nix::libc::ENODEV) => Error::not_found(self.path.display().to_string()),
             _ => Error::io("remove", &self.path, why),
         })
     }
