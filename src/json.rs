@@ -4,6 +4,29 @@
 //! Strings from the kernel need not be UTF-8: bytes that are not are written as U+FFFD, so that the output always is
 //! valid JSON. Reading JSON is serde-json-core's work.
 
+/// Deepest nesting of a JSON text that is read: ours have four levels.
+const DEPTH_MAX: usize = 64;
+
+/// Whether a text is nested so deeply that it must not be read: serde-json-core recurses without limit into members that
+/// it passes over, and a stack is not endless. Brackets in strings do not count.
+pub fn is_too_deep(text: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
+}
+
 /// A JSON text under construction. Commas are set by itself; the caller sees to it that ends match beginnings.
 #[derive(Debug, Default)]
 pub struct Json {
@@ -211,6 +234,17 @@ pub fn push_i64(out: &mut Vec<u8>, value: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nesting_is_limited_and_brackets_in_strings_are_not_nesting() {
+        let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
+        assert!(!is_too_deep(&nested(DEPTH_MAX)));
+        assert!(is_too_deep(&nested(DEPTH_MAX + 1)));
+        assert!(!is_too_deep(nested(DEPTH_MAX).repeat(3).as_slice()));
+        let text = format!("[\"{}\\\"{}\"]", "[".repeat(100), "{".repeat(100));
+        assert!(!is_too_deep(text.as_bytes()));
+        assert!(is_too_deep(format!("{text}{}", "[".repeat(65)).as_bytes()));
+    }
 
     #[test]
     fn objects_arrays_and_escapes() {

@@ -28,7 +28,7 @@ pub use prepass::{LongCall, LongCalls, Prepass};
 
 use crate::arch::Abi;
 use crate::ids::{CpuId, Pid, SyscallNr, Timestamp};
-use crate::ringbuf::PageError;
+use crate::recording::Damage;
 use crate::tasks::Comm;
 
 /// How a call ended.
@@ -168,7 +168,7 @@ pub enum What {
         /// Offset in it, bytes.
         offset: u64,
         /// What is wrong.
-        error: PageError,
+        error: Damage,
     },
 }
 

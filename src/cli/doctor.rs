@@ -88,8 +88,7 @@ fn check_system(checks: &mut Checks) {
         "in a pid namespace: ftrace records numbers that are not seen here",
         "run on the host, not in a container",
     );
-    let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    if lockdown.contains("[confidentiality]") {
+    if proc::is_confidential() {
         checks.add(
             Verdict::Bad,
             "lockdown",
@@ -97,12 +96,7 @@ fn check_system(checks: &mut Checks) {
             "boot with lockdown=integrity or none",
         );
     }
-    let cgroups =
-        match (Path::new("/sys/fs/cgroup/cgroup.controllers").exists(), Path::new("/sys/fs/cgroup/unified").exists()) {
-            (true, _) => "version 2",
-            (false, true) => "version 1 and 2 (hybrid)",
-            (false, false) => "version 1, or none mounted",
-        };
+    let cgroups = proc::cgroup_version();
     checks.add(Verdict::Info, "cgroups", format!("control groups: {cgroups}"), "");
 }
 

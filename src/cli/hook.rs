@@ -34,21 +34,20 @@ pub fn main(hook: Hook) -> u8 {
     };
     match result {
         Ok(()) => exit::OK,
-        Err(error) if strict => {
-            log(&format!("hook: {error}"));
-            out::complain("hook", &error);
-            error.exit_code()
-        }
-        Err(error) => forgive(&error),
+        Err(error) => fail(&error, strict),
     }
 }
 
-/// Writes the failure where it is found and lets the container go on.
-pub fn forgive(error: &Error) -> u8 {
+/// Writes the failure where it is found; the container goes on, unless the user wants it kept from starting.
+pub fn fail(error: &Error, strict: bool) -> u8 {
     let hint = error.hint.as_ref().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
     log(&format!("hook: {error}{hint}"));
     out::complain("hook", error);
-    exit::OK
+    if strict {
+        error.exit_code()
+    } else {
+        exit::OK
+    }
 }
 
 /// The state on standard input.
@@ -166,7 +165,7 @@ fn stop(args: &HookStop) -> Result<()> {
             return Err(Error::usage(format!("--report {} is not an absolute path", path.display()))
                 .hint("a hook's working directory is the runtime's business"));
         }
-        let dir = select::find_recording(&args.dir, Some(id))?;
+        let dir = select::find_container(&args.dir, id)?;
         report::write_text(&dir, path)?;
     }
     Ok(())

@@ -56,7 +56,7 @@ fn tally(dir: &Path, meta: &Meta, finished: bool) -> Result<Tally> {
     let tally = Tally { tasks: tasks.len() as u64, calls, lost, bytes };
     if finished {
         // Others may read a recording they must not write; it is only a saving.
-        let _ = fs::write(&kept, format!("1 {} {} {} {}\n", tally.tasks, tally.calls, tally.lost, tally.bytes));
+        let _ = out::replace(&kept, &format!("1 {} {} {} {}\n", tally.tasks, tally.calls, tally.lost, tally.bytes));
     }
     Ok(tally)
 }

@@ -34,7 +34,10 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     for word in ours.iter().skip(1) {
         match word.to_str() {
             Some(word) => words.push(word),
-            None => return fail("", &Error::usage(format!("the argument {word:?} is not UTF-8"))),
+            None => {
+                let verb = words.first().copied().unwrap_or_default();
+                return refuse(verb, ours, &Error::usage(format!("the argument {word:?} is not UTF-8")));
+            }
         }
     }
     if matches!(words.as_slice(), ["--version" | "-V"]) {
@@ -50,12 +53,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         }
         Err(early) => {
             let verb = words.first().copied().unwrap_or_default();
-            let error = usage_error(early.output.trim_end());
-            // A hook's wrong options must not keep a container from starting.
-            if verb == "hook" && !words.contains(&"--strict") {
-                return hook::forgive(&error);
-            }
-            return fail(verb, &error);
+            return refuse(verb, ours, &usage_error(early.output.trim_end()));
         }
     };
     let verb = top.verb.name();
@@ -71,6 +69,14 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Verb::Gc(gc) => gc::main(&gc),
     };
     finish(verb, result)
+}
+
+/// The end of a wrong command line; that of a hook must not keep a container from starting.
+fn refuse(verb: &str, ours: &[OsString], error: &Error) -> u8 {
+    if verb == "hook" {
+        return hook::fail(error, ours.iter().any(|word| word == "--strict"));
+    }
+    fail(verb, error)
 }
 
 /// argh's text, as a sentence of ours.

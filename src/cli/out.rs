@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Printing that does not panic: a reader that went away (`| head`) is no failure of ours, anything else is an error.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use nix::fcntl::OFlag;
 
 use crate::error::{Error, Result};
 
@@ -34,6 +37,17 @@ pub fn complain(verb: &str, error: &Error) {
         text.push_str(&format!("hint: {hint}\n"));
     }
     note(&text);
+}
+
+/// Makes a file for its owner alone, or replaces its contents; a link in its place is not followed.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(path)
+}
+
+/// Writes a small private file.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    create_private(path)?.write_all(text.as_bytes())
 }
 
 /// Where a report goes: a file, or standard output.

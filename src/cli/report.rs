@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `report`: a recording as text, summary or JSON; also one that still runs.
 
-use std::io::IsTerminal;
-use std::io::Write;
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,27 +33,28 @@ fn format_of(args: &Report) -> Result<Format> {
     }
 }
 
-/// Opens the recording; one that still runs is brought up to date first.
-fn open(dir: &Path) -> Result<Recording> {
-    bring_up_to_date(dir)?;
+/// Opens the recording; one that still runs is brought up to date first. Also tells whether it was cut short by the death
+/// of its recorder.
+fn open(dir: &Path) -> Result<(Recording, bool)> {
+    let killed = bring_up_to_date(dir)?;
     let mut recording = Recording::open(dir)?;
     recording.find_start()?;
-    Ok(recording)
+    Ok((recording, killed))
 }
 
-fn bring_up_to_date(dir: &Path) -> Result<()> {
-    let recording = Recording::open(dir)?;
-    if recording.meta.end_state() != EndState::Running {
-        return Ok(());
+fn bring_up_to_date(dir: &Path) -> Result<bool> {
+    if Recording::read_meta(dir)?.end_state() != EndState::Running {
+        return Ok(false);
     }
-    let Some(state) = running().into_iter().find(|state| Path::new(&state.recording) == recording.dir) else {
-        return Ok(());
+    let Some(state) = running().into_iter().find(|state| select::is_same(Path::new(&state.recording), dir)) else {
+        // It may have ended between our two looks.
+        return Ok(Recording::read_meta(dir)?.end_state() == EndState::Running);
     };
     // A recorder that ends just now closes the connection, and has stored everything.
     if let Ok(mut client) = Client::connect(&state) {
         client.flush(FLUSH_PATIENCE)?;
     }
-    Ok(())
+    Ok(false)
 }
 
 fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
@@ -81,8 +81,8 @@ fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
     })
 }
 
-fn code_of(outcome: &Outcome) -> u8 {
-    if outcome.is_partial() {
+fn code_of(outcome: &Outcome, killed: bool) -> u8 {
+    if killed && !outcome.closed || outcome.is_partial() {
         exit::PARTIAL
     } else {
         exit::OK
@@ -91,8 +91,9 @@ fn code_of(outcome: &Outcome) -> u8 {
 
 /// `hook stop --report`: the whole recording as text.
 pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
-    let recording = open(dir)?;
-    let mut output = out::open(Some(to))?;
+    let (recording, _) = open(dir)?;
+    // Written by root on a container's behalf: what it holds is not for everybody, and no link may lead it elsewhere.
+    let mut output = BufWriter::new(out::create_private(to).map_err(|why| Error::io("create", to, why))?);
     let options = Options { footer: true, ..Options::default() };
     report::text(&recording, &options, &mut output)?;
     output.flush().map_err(|why| Error::io("write", to, why))
@@ -101,7 +102,7 @@ pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
 pub fn main(args: &Report) -> Result<u8> {
     let format = format_of(args)?;
     let dir = select::find_recording(&args.dir, args.recording.as_deref())?;
-    let recording = open(&dir)?;
+    let (recording, killed) = open(&dir)?;
     let options = Options { filter: filter_of(args, &recording)?, utc_offset_s: 0, footer: true };
     let mut output = out::open(args.output.as_deref())?;
     let outcome = match format {
@@ -114,5 +115,5 @@ pub fn main(args: &Report) -> Result<u8> {
     if args.output.is_some() && std::io::stderr().is_terminal() {
         out::note(&format!("{} lines of {}\n", outcome.shown, dir.display()));
     }
-    Ok(code_of(&outcome))
+    Ok(code_of(&outcome, killed))
 }

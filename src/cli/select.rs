@@ -6,14 +6,27 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind, Result};
 use crate::recording::{list_recordings, Meta};
 
+/// Whether two paths, one of them perhaps the user's own spelling, mean the same recording.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    one == other || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+}
+
 /// The recording's directory name.
 pub fn unit(dir: &Path) -> String {
     dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// The newest recording of the container with exactly this id.
+pub fn find_container(base: &Path, id: &str) -> Result<PathBuf> {
+    let of_it = |(_, meta): &(PathBuf, Result<Meta>)| meta.as_ref().is_ok_and(|meta| meta.container.id == id);
+    let newest = list_recordings(base)?.into_iter().rev().find(of_it);
+    newest.map(|(dir, _)| dir).ok_or_else(|| Error::not_found(format!("a recording of {id} in {}", base.display())))
+}
+
 /// The recording that `wanted` means, among those below `base`; the newest of several with the same name.
 pub fn find_recording(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
-    if let Some(path) = wanted.map(Path::new).filter(|path| path.join("meta.json").is_file()) {
+    let is_path = |path: &&Path| path.join("meta.json").is_file() || (path.components().count() > 1 && path.is_dir());
+    if let Some(path) = wanted.map(Path::new).filter(is_path) {
         return Ok(path.to_owned());
     }
     let mut all = list_recordings(base)?;

@@ -104,6 +104,20 @@ pub fn cgroup_paths(pid: Pid) -> Vec<String> {
     String::from_utf8_lossy(&text).lines().filter_map(|line| line.splitn(3, ':').nth(2).map(str::to_owned)).collect()
 }
 
+/// Which version of control groups the machine has mounted, in words.
+pub fn cgroup_version() -> &'static str {
+    match (Path::new("/sys/fs/cgroup/cgroup.controllers").exists(), Path::new("/sys/fs/cgroup/unified").exists()) {
+        (true, _) => "version 2",
+        (false, true) => "version 1 and 2 (hybrid)",
+        (false, false) => "version 1, or none mounted",
+    }
+}
+
+/// Whether the kernel is locked down to keep its memory from root, too (kernel_lockdown(7)): tracefs is empty then.
+pub fn is_confidential() -> bool {
+    fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|text| text.contains("[confidentiality]"))
+}
+
 /// Random id of this boot.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()

@@ -374,6 +374,7 @@ fn remove_instance(instance: &Instance) {
     for _ in 0..50 {
         match instance.remove() {
             Err(why) if matches!(why.kind, Kind::Busy { .. }) => std::thread::sleep(Duration::from_millis(100)),
+            Err(why) if matches!(why.kind, Kind::NotFound { .. }) => return,
             Err(why) => {
                 crate::recorder::log(&format!("remove the tracing instance {}: {why}", instance.name()));
                 return;

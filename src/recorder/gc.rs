@@ -80,6 +80,7 @@ pub fn sweep() -> Swept {
     let tracefs = Tracefs::find();
     let (states, unreadable) = all_states();
     let mut in_use: Vec<String> = Vec::new();
+    let mut left: Vec<String> = Vec::new();
     for state in states {
         if state.is_alive() {
             in_use.push(state.instance);
@@ -92,6 +93,7 @@ pub fn sweep() -> Swept {
         }
         swept.states.push(state.unit().to_owned());
         state.withdraw();
+        left.push(state.instance);
     }
     for dir in unreadable.iter().filter(|dir| !is_young(dir)) {
         match fs::remove_dir_all(dir) {
@@ -102,15 +104,16 @@ pub fn sweep() -> Swept {
     let Some(tracefs) = tracefs else { return swept };
     for name in tracefs.our_instances() {
         let Ok(instance) = Instance::named(&tracefs, &name) else { continue };
-        let was_swept = swept.states.iter().any(|unit| name.ends_with(unit.as_str()));
-        let being_made = is_young(instance.path()) && !was_swept;
-        if in_use.contains(&name) || being_made {
+        let ours = left.contains(&name);
+        if in_use.contains(&name) || (is_young(instance.path()) && !ours) {
             continue;
         }
         match instance.remove() {
             Ok(()) => swept.instances.push(name.strip_prefix(INSTANCE_PREFIX).unwrap_or(&name).to_owned()),
-            // A recorder whose running state lies elsewhere (FTRACE_ANALYZER_RUN_DIR, another mount namespace's /run).
-            Err(why) if !was_swept && matches!(why.kind, Kind::Busy { .. }) => {}
+            // Somebody records into it: a recorder with its running state elsewhere. Nobody we know of left it.
+            Err(why) if matches!(why.kind, Kind::Busy { .. }) && !ours => {}
+            // Its recorder was just ending.
+            Err(why) if matches!(why.kind, Kind::NotFound { .. }) => {}
             Err(why) => swept.problems.push(why),
         }
     }

@@ -5,7 +5,7 @@
 //! A recorder is named by pid, start time and boot id together: pids recycle.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
-use crate::json::Json;
+use crate::json::{is_too_deep, Json};
 use crate::proc;
 
 /// Where running state lies by default.
@@ -108,9 +108,15 @@ impl RunState {
     /// Reads the state in `dir`.
     pub fn read(dir: &Path) -> Result<RunState> {
         let path = dir.join("state.json");
-        let bytes = fs::read(&path).map_err(|why| Error::io("read", &path, why))?;
+        let mut bytes = Vec::new();
+        fs::File::open(&path)
+            .and_then(|file| file.take(STATE_FILE_MAX as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|why| Error::io("read", &path, why))?;
         if bytes.len() > STATE_FILE_MAX {
             return Err(Error::limit(format!("{} is too large", path.display()), STATE_FILE_MAX as u64));
+        }
+        if is_too_deep(&bytes) {
+            return Err(Error::malformed(format!("{} is nested too deeply", path.display()), None));
         }
         let mut buffer = vec![0u8; bytes.len()];
         let (mut state, _): (RunState, usize) = serde_json_core::from_slice_escaped(&bytes, &mut buffer)

@@ -39,6 +39,8 @@ pub const KERNEL_BUFFER_KB: u64 = 1408;
 
 /// Part of the available memory that one recording's buffers may take: 1/8.
 const MEMORY_SHARE: u64 = 8;
+/// Part of the available memory that may be asked for with --buffer-size-kb: 1/2.
+const ASKED_SHARE: u64 = 2;
 /// Smallest buffer per CPU that is chosen by itself, in KiB.
 const BUFFER_MIN_KB: u64 = 128;
 
@@ -164,6 +166,18 @@ fn check_first(target: &Target, options: &RecordOptions) -> Result<()> {
     create_base(&options.dir)
 }
 
+/// Refuses buffers that would leave the machine without memory: the kernel would hand out the last page and then let the
+/// OOM killer choose, and the pages belong to no process that it could find.
+fn check_memory(kb: u64, cpus: u64, available_kb: Option<u64>) -> Result<()> {
+    let wanted = kb.saturating_mul(cpus);
+    let Some(most) = available_kb.map(|available| available / ASKED_SHARE) else { return Ok(()) };
+    if wanted <= most {
+        return Ok(());
+    }
+    Err(Error::limit(format!("{kb} KiB of buffer on each of {cpus} CPUs are {wanted} KiB of memory"), most)
+        .hint(format!("half of what is free may go to buffers: --buffer-size-kb {} or less", most / cpus.max(1))))
+}
+
 /// The buffer per CPU in KiB that is chosen where the user does not: `have` is what the kernel made.
 pub fn buffer_kb(origin: Origin, have: u64, available_kb: u64, cpus: u64) -> u64 {
     let wanted = if origin == Origin::Hook { have } else { have.max(BUFFER_KB) };
@@ -186,6 +200,7 @@ fn configure(
         }
     }
     if let Some(kb) = options.buffer_size_kb {
+        check_memory(kb, instance.cpus()?.len() as u64, proc::mem_available_kb())?;
         instance.set_buffer_size_kb(kb)?;
     } else if let (Some(have), Some(available)) = (instance.buffer_size_kb(), proc::mem_available_kb()) {
         let chosen = buffer_kb(origin, have, available, instance.cpus()?.len() as u64);
@@ -290,6 +305,17 @@ fn add_all_threads(target: &Target, instance: &Instance) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_of_the_free_memory_may_be_asked_for_and_no_more() {
+        assert!(check_memory(250, 2, Some(1000)).is_ok());
+        let refused = check_memory(251, 2, Some(1000)).unwrap_err();
+        assert_eq!(refused.to_string(), "251 KiB of buffer on each of 2 CPUs are 502 KiB of memory, the limit is 500");
+        assert!(refused.hint.is_some_and(|hint| hint.ends_with("--buffer-size-kb 250 or less")));
+        assert!(check_memory(u64::MAX, 8192, Some(1000)).is_err());
+        // /proc without MemAvailable: the kernel decides.
+        assert!(check_memory(1 << 32, 2, None).is_ok());
+    }
 
     #[test]
     fn buffers_fit_the_memory_there_is() {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Result};
 use crate::ids::{Pid, Timestamp};
-use crate::json::Json;
+use crate::json::{is_too_deep, Json};
 use crate::ringbuf::PageLayout;
 
 /// Version of the recording format; a reader refuses higher ones.
@@ -271,12 +271,12 @@ impl Meta {
         if self.stats.is_empty() {
             return None;
         }
-        Some(self.stats.iter().map(CpuStats::written).sum())
+        Some(self.stats.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.written())))
     }
 
     /// Events the kernel says it lost; 0 while the recording runs.
     pub fn lost(&self) -> u64 {
-        self.stats.iter().map(CpuStats::lost).sum()
+        self.stats.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.lost()))
     }
 
     /// The file's text, readable and with a newline at its end.
@@ -338,6 +338,9 @@ impl Meta {
     pub fn from_json(text: &[u8]) -> Result<Meta> {
         let end = text.iter().rposition(|byte| !matches!(byte, b' ' | b'\n' | 0)).map_or(0, |at| at + 1);
         let text = text.get(..end).unwrap_or_default();
+        if is_too_deep(text) {
+            return Err(Error::malformed("meta.json is nested too deeply", None));
+        }
         let mut buffer = vec![0u8; text.len()];
         let (meta, _): (Meta, usize) = serde_json_core::from_slice_escaped(text, &mut buffer)
             .map_err(|why| Error::malformed(format!("meta.json is no JSON object of ours: {why}"), None))?;

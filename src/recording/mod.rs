@@ -11,12 +11,14 @@
 //! Nothing is decoded before it is stored: a better decoder can read an old recording again. The format in words, with
 //! what holds after a crash at each moment: docs/recording-format.md.
 
+mod damage;
 mod formats;
 mod meta;
 mod reader;
 mod stream;
 mod writer;
 
+pub use damage::Damage;
 pub use formats::{Formats, HEADER_PAGE};
 pub use meta::{
     Anchor, ContainerMeta, CpuStats, EndState, HostMeta, InitialTask, Meta, OptionsMeta, PageMeta, Trimmed,

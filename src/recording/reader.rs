@@ -4,7 +4,10 @@
 use core::ops::ControlFlow;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 use super::formats::Formats;
 use super::meta::{Meta, META_MAX};
@@ -59,8 +62,19 @@ impl Conservation {
     }
 }
 
+/// Opens a regular file. A recording may come from anywhere: a pipe in its place would hold us up for good.
+pub(super) fn open_file(path: &Path) -> Result<fs::File> {
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
+    let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|why| Error::io("open", path, why))?;
+    if file.metadata().is_ok_and(|data| data.is_file()) {
+        return Ok(file);
+    }
+    Err(Error::malformed(format!("{} is not a file", path.display()), None))
+}
+
 fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
-    let file = fs::File::open(path).map_err(|why| Error::io("open", path, why))?;
+    let file = open_file(path)?;
     let mut bytes = Vec::new();
     file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(|why| Error::io("read", path, why))?;
     if bytes.len() > max {
@@ -79,8 +93,11 @@ impl Recording {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some((cpu, index)) = name.to_str().and_then(parse_segment_name) else { continue };
-            let bytes = entry.metadata().map(|file| file.len()).unwrap_or(0);
-            segments.push(Segment { cpu, index, bytes });
+            // Links, pipes and directories of such a name are none of a recorder's.
+            let Ok(file) = entry.metadata() else { continue };
+            if file.is_file() {
+                segments.push(Segment { cpu, index, bytes: file.len() });
+            }
         }
         segments.sort_unstable();
         Ok(Recording { dir: dir.to_owned(), meta, formats, segments })
@@ -141,7 +158,7 @@ impl Recording {
 
     /// Size on disk of the sub-buffers, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
+        self.segments.iter().fold(0, |sum, segment| sum.saturating_add(segment.bytes))
     }
 
     /// The events in time order. [`Tail::Wait`] for a recording whose recorder still writes.
@@ -183,6 +200,11 @@ impl Recording {
     }
 }
 
+fn has_segments(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else { return false };
+    entries.flatten().any(|entry| entry.file_name().to_str().and_then(parse_segment_name).is_some())
+}
+
 /// The recordings below `dir`, oldest first; what cannot be read comes with its error. A directory that is not there
 /// holds none.
 pub fn list_recordings(dir: &Path) -> Result<Vec<(PathBuf, Result<Meta>)>> {
@@ -194,7 +216,8 @@ pub fn list_recordings(dir: &Path) -> Result<Vec<(PathBuf, Result<Meta>)>> {
     let mut found = Vec::new();
     for entry in entries.flatten() {
         let path = entry.path();
-        if path.join("meta.json").exists() {
+        // A directory without a description may be a recording that begins just now, but not once it has sub-buffers.
+        if path.join("meta.json").exists() || has_segments(&path) {
             let meta = Recording::read_meta(&path);
             found.push((path, meta));
         }

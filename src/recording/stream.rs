@@ -10,8 +10,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use super::damage::Damage;
+use super::reader::open_file;
 use super::writer::segment_name;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::{Event, Schema};
 use crate::ids::{CpuId, Pid, Timestamp};
 use crate::ringbuf::{Cursor, Missed, Page, PageError, PageLayout};
@@ -53,7 +55,7 @@ pub enum Item<'a> {
         /// How many, where the kernel stored the number.
         count: Option<u64>,
     },
-    /// Bytes of the recording that cannot be decoded; the rest of that sub-buffer is lost.
+    /// A part of the recording that cannot be decoded: the rest of a sub-buffer, zeroes up to the next one, or a file.
     Damaged {
         /// The CPU.
         cpu: CpuId,
@@ -64,7 +66,7 @@ pub enum Item<'a> {
         /// Offset in the file, in bytes.
         offset: u64,
         /// What is wrong.
-        error: PageError,
+        error: Damage,
     },
 }
 
@@ -79,7 +81,7 @@ pub struct Counts {
     pub lost: u64,
     /// Gaps of unknown size.
     pub unknown_gaps: u64,
-    /// Sub-buffers with damage.
+    /// Damaged places: sub-buffers, runs of zeroes, missing files.
     pub damaged: u64,
 }
 
@@ -97,8 +99,9 @@ enum Head {
     },
     Damaged {
         ts: Timestamp,
+        index: u32,
         offset: u64,
-        error: PageError,
+        error: Damage,
     },
 }
 
@@ -111,9 +114,18 @@ struct CpuStream {
     segments: Vec<u32>,
     /// The segment that is open.
     index: Option<u32>,
+    /// The segment that should come next.
+    expected: Option<u32>,
+    /// The first of the segments that were not there when the next one was opened.
+    missing: Option<u32>,
+    /// The current sub-buffer promises more than is there: told behind its last record.
+    short: Option<PageError>,
+    /// The last sub-buffer was zeroes: a run of them is told once.
+    in_zeroes: bool,
     file: Option<File>,
     /// Offset in the file of the first byte in `buf`.
     buf_offset: u64,
+    /// Allocated with the first file: a recording may name any number of CPUs.
     buf: Vec<u8>,
     /// Bytes of `buf` that hold file contents.
     have: usize,
@@ -136,7 +148,6 @@ pub struct Stream {
 impl CpuStream {
     fn new(dir: PathBuf, cpu: CpuId, layout: PageLayout, tail: Tail, mut segments: Vec<u32>) -> CpuStream {
         segments.sort_unstable_by(|a, b| b.cmp(a));
-        let subbuf = layout.subbuf_size();
         CpuStream {
             cpu,
             dir,
@@ -144,9 +155,13 @@ impl CpuStream {
             tail,
             segments,
             index: None,
+            expected: None,
+            missing: None,
+            short: None,
+            in_zeroes: false,
             file: None,
             buf_offset: 0,
-            buf: vec![0; CHUNK.div_ceil(subbuf) * subbuf],
+            buf: Vec::new(),
             have: 0,
             next_page: 0,
             data: 0..0,
@@ -178,17 +193,27 @@ impl CpuStream {
                 Ok(())
             }
             Some(Err(error)) => {
-                self.set_damaged(self.data.start, error);
+                self.set_damaged(self.data.start, error.into());
                 Ok(())
             }
             None => self.advance_page(),
         }
     }
 
-    fn set_damaged(&mut self, at: usize, error: PageError) {
+    fn set_damaged(&mut self, at: usize, error: Damage) {
+        self.short = None;
         self.counts.damaged += 1;
-        let offset = self.buf_offset + at as u64;
-        self.head = Head::Damaged { ts: self.last_ts, offset, error };
+        let index = self.index.unwrap_or_default();
+        let offset = self.buf_offset.saturating_add(at as u64);
+        self.head = Head::Damaged { ts: self.last_ts, index, offset, error };
+    }
+
+    /// Tells of a missing file in its place; false where there is none.
+    fn tell_missing(&mut self) -> bool {
+        let Some(index) = self.missing.take() else { return false };
+        self.counts.damaged += 1;
+        self.head = Head::Damaged { ts: self.last_ts, index, offset: 0, error: Damage::Missing };
+        true
     }
 
     /// Goes to the next page that has something to tell.
@@ -196,11 +221,22 @@ impl CpuStream {
     fn advance_page(&mut self) -> Result<()> {
         let subbuf = self.layout.subbuf_size();
         loop {
+            if let Some(error) = self.short.take() {
+                self.set_damaged(self.data.start, error.into());
+                self.data = 0..0;
+                return Ok(());
+            }
             self.data = 0..0;
             self.cursor = Cursor::default();
-            if self.next_page >= self.have && !self.fill()? {
-                self.head = Head::None;
-                return Ok(());
+            if self.next_page >= self.have {
+                let more = self.fill()?;
+                if self.tell_missing() {
+                    return Ok(());
+                }
+                if !more {
+                    self.head = Head::None;
+                    return Ok(());
+                }
             }
             let at = self.next_page;
             let end = (at + subbuf).min(self.have);
@@ -208,12 +244,33 @@ impl CpuStream {
             self.counts.pages += 1;
             let bytes = self.buf.get(at..end).unwrap_or_default();
             let page = match Page::parse_prefix(bytes, &self.layout) {
-                Ok((page, _)) => page,
+                Ok((page, None)) => page,
+                Ok((page, Some(commit))) => {
+                    let error = PageError::ShortData { commit, have: page.len() };
+                    if commit > self.layout.data_size as usize {
+                        // No kernel writes such a length: what stands behind it need not be records.
+                        self.in_zeroes = false;
+                        self.set_damaged(at, error.into());
+                        return Ok(());
+                    }
+                    self.short = Some(error);
+                    page
+                }
                 Err(error) => {
-                    self.set_damaged(at, error);
+                    self.in_zeroes = false;
+                    self.set_damaged(at, error.into());
                     return Ok(());
                 }
             };
+            let is_zero = page.is_empty() && page.timestamp() == 0 && page.missed() == Missed::None;
+            if is_zero {
+                if !std::mem::replace(&mut self.in_zeroes, true) {
+                    self.set_damaged(at, Damage::Zeroes);
+                    return Ok(());
+                }
+                continue;
+            }
+            self.in_zeroes = false;
             let start = at + usize::from(self.layout.data_offset);
             self.data = start..start + page.len();
             self.cursor = page.start();
@@ -227,7 +284,7 @@ impl CpuStream {
                     }
                 }
                 Missed::Count(count) => {
-                    self.counts.lost += count;
+                    self.counts.lost = self.counts.lost.saturating_add(count);
                     Some(count)
                 }
                 Missed::Unknown => {
@@ -250,7 +307,7 @@ impl CpuStream {
                 self.last_ts = record.ts;
                 self.counts.records += 1;
             }
-            Err(error) => self.set_damaged(self.data.start, error),
+            Err(error) => self.set_damaged(self.data.start, error.into()),
         }
         Some(())
     }
@@ -302,7 +359,7 @@ impl CpuStream {
     /// Whether a segment behind the open one is there; segments come one after the other, so only one can be new.
     fn next_exists(&mut self) -> bool {
         if self.segments.is_empty() {
-            let next = self.index.map_or(0, |index| index + 1);
+            let next = self.index.map_or(0, |index| index.saturating_add(1));
             if self.dir.join(segment_name(self.cpu, next)).exists() {
                 self.segments.push(next);
             }
@@ -316,9 +373,17 @@ impl CpuStream {
             self.next_exists();
         }
         while let Some(next) = self.segments.pop() {
+            if let Some(expected) = self.expected.filter(|expected| *expected < next) {
+                self.missing = self.missing.or(Some(expected));
+            }
+            self.expected = Some(next.saturating_add(1));
             let path = self.dir.join(segment_name(self.cpu, next));
-            match File::open(&path) {
+            match open_file(&path) {
                 Ok(file) => {
+                    if self.buf.is_empty() {
+                        let subbuf = self.layout.subbuf_size();
+                        self.buf = vec![0; CHUNK.div_ceil(subbuf) * subbuf];
+                    }
                     self.file = Some(file);
                     self.index = Some(next);
                     self.buf_offset = 0;
@@ -327,8 +392,8 @@ impl CpuStream {
                     return Ok(true);
                 }
                 // Trimmed by the recorder's size limit between listing and opening.
-                Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}
-                Err(why) => return Err(Error::io("open", &path, why)),
+                Err(why) if matches!(why.kind, Kind::NotFound { .. }) => {}
+                Err(why) => return Err(why),
             }
         }
         Ok(false)
@@ -406,7 +471,7 @@ impl Stream {
             let counts = &cpu.counts;
             sum.records += counts.records;
             sum.pages += counts.pages;
-            sum.lost += counts.lost;
+            sum.lost = sum.lost.saturating_add(counts.lost);
             sum.unknown_gaps += counts.unknown_gaps;
             sum.damaged += counts.damaged;
         }
@@ -427,8 +492,8 @@ impl CpuStream {
                 f(Item::Event { ts: *ts, cpu, pid: common.pid, event: schema.decode(common.id, data) })
             }
             Head::Lost { from, to, count } => f(Item::Lost { cpu, from: *from, to: *to, count: *count }),
-            Head::Damaged { ts, offset, error } => {
-                let file = self.dir.join(self.index.map(|index| segment_name(cpu, index)).unwrap_or_default());
+            Head::Damaged { ts, index, offset, error } => {
+                let file = self.dir.join(segment_name(cpu, *index));
                 f(Item::Damaged { cpu, ts: *ts, file, offset: *offset, error: *error })
             }
         }

@@ -157,6 +157,11 @@ fn check_base(base: &Path) -> Result<()> {
     if !status.is_dir() {
         return Err(Error::malformed(format!("{} is not a directory", base.display()), None));
     }
+    let me = nix::unistd::geteuid().as_raw();
+    if status.uid() != me && status.uid() != 0 {
+        return Err(Error::malformed(format!("{} belongs to user {}", base.display(), status.uid()), None)
+            .hint("name a directory of your own"));
+    }
     if status.mode() & 0o022 != 0 {
         return Err(Error::malformed(format!("{} can be written by others", base.display()), None)
             .hint("name a directory of your own, or chmod go-w it"));

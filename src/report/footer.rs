@@ -107,7 +107,7 @@ pub(crate) fn push_conservation(buf: &mut Vec<u8>, outcome: &Outcome) {
         }
     });
     if outcome.counts.damaged > 0 {
-        line(buf, |buf| number(buf, outcome.counts.damaged, "damaged sub-buffer", "damaged sub-buffers"));
+        line(buf, |buf| number(buf, outcome.counts.damaged, "damaged place", "damaged places"));
     }
 }
 

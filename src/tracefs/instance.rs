@@ -188,13 +188,15 @@ impl Instance {
         Ok(BufferStats::parse(&self.read(&format!("per_cpu/cpu{cpu}/stats"))?))
     }
 
-    /// Removes the instance, its events with it. Busy while any of its files is open, and then nothing has changed: it may
-    /// be another recorder's, which goes on.
+    /// Removes the instance, which switches its events off. EBUSY while any of its files is open; nothing has changed
+    /// then, for it may be a recorder whose running state we do not see.
     pub fn remove(&self) -> Result<()> {
         fs::remove_dir(&self.path).map_err(|why| match why.raw_os_error() {
             Some(nix::libc::EBUSY) => {
                 Error::new(Kind::Busy { by: format!("the tracing instance {} is in use by a reader", self.name) })
             }
+            // Somebody else is removing it just now: the directory is there, its instance is not (trace_array_find).
+            Some(nix::libc::ENODEV) => Error::not_found(self.path.display().to_string()),
             _ => Error::io("remove", &self.path, why),
         })
     }

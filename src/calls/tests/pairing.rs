@@ -77,7 +77,7 @@ fn an_exit_behind_a_gap_is_never_called_a_refusal() {
 #[test]
 fn damage_is_a_gap_up_to_the_next_event_of_its_cpu() {
     let mut log = Log::two();
-    let error = crate::ringbuf::PageError::Overrun { offset: 4 };
+    let error = crate::recording::Damage::Missing;
     let item = Item::Damaged { cpu: 1, ts: log.ts, file: "x".into(), offset: 0, error };
     log.tracker.feed(item, &mut log.order);
     log.exit(1, MKDIR, -1).enter(2, READ, 3).exit(2, READ, 3).enter(2, READ, 4);
