@@ -50,3 +50,20 @@ fn twenty_containers_at_once_leave_twenty_recordings_and_nothing_else() {
     }
     are_recorded(&live, &ids);
 }
+
+#[test]
+fn commands_of_one_name_that_start_at_once_get_a_recording_each() {
+    let Some(live) = Live::alone("commands_of_one_name_that_start_at_once_get_a_recording_each", &[]) else { return };
+    // Several of these start in the same millisecond.
+    let commands = (0..16).map(|_| {
+        let mut command = live.command(live::BIN);
+        command.args(["run", "-q", "--", "true"]);
+        command
+    });
+    let threads: Vec<_> = commands.map(|command| std::thread::spawn(|| live::run(command, b""))).collect();
+    for thread in threads {
+        thread.join().unwrap().expect_code(0);
+    }
+    live.expect_nothing_left();
+    assert_eq!(live.recordings("true").len(), 16);
+}

@@ -14,7 +14,7 @@ use super::options::{Mode, RecordOptions};
 use super::run_state::RunState;
 use super::target::{Origin, Target};
 use crate::calendar::Utc;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::Schema;
 use crate::ids::{CpuId, Pid};
 use crate::proc;
@@ -116,9 +116,7 @@ impl Session {
             ));
         }
         hold_signals();
-        let started = realtime_ns();
-        let unit = format!("{}-{}", target.label, start_stamp(started));
-        let instance = Instance::create(&tracefs, &format!("{INSTANCE_PREFIX}{unit}"))?;
+        let (unit, instance) = make_instance(&tracefs, &target.label)?;
         let mut undo = Undo(Some(&instance));
         let (buffer_kb, notes) = configure(&tracefs, &instance, options, target.origin)?;
         let cpus = instance.cpus()?;
@@ -151,6 +149,20 @@ impl Session {
     /// What other invocations see of this recorder.
     pub fn state(&self) -> &RunState {
         &self.state
+    }
+}
+
+/// Makes the instance; its name is the recording's, which it gives too. Two commands of the same name may start in the
+/// same millisecond (a parallel make): the later one takes the next that is free.
+fn make_instance(tracefs: &Tracefs, label: &str) -> Result<(String, Instance)> {
+    let mut stamp = realtime_ns();
+    let last = stamp + 64 * 1_000_000;
+    loop {
+        let unit = format!("{label}-{}", start_stamp(stamp));
+        match Instance::create(tracefs, &format!("{INSTANCE_PREFIX}{unit}")) {
+            Err(why) if matches!(why.kind, Kind::Busy { .. }) && stamp < last => stamp += 1_000_000,
+            made => return made.map(|instance| (unit, instance)),
+        }
     }
 }
 

@@ -1,37 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The user's machine for a test: our binary, runc and crun, bundles made on the spot, directories of the test's own.
 //!
-//! A test that cannot run here prints `SKIPPED live::NAME: REASON` to standard error and appends it to the file that
-//! FTRACE_ANALYZER_SKIP_LOG names; with FTRACE_ANALYZER_REQUIRE_LIVE=1 it fails instead. Every command has a time limit,
-//! and whatever a test leaves is removed when its [`Live`] goes, also when it fails.
+//! Whatever a test leaves is removed when its [`Live`] goes, also when it fails (FTRACE_ANALYZER_KEEP=1 keeps the files).
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "machine.rs"]
+mod machine;
 
 use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::os::unix::fs::{symlink, DirBuilderExt, MetadataExt};
+use std::io::Write;
+use std::os::unix::fs::{symlink, DirBuilderExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{mpsc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::process::{Child, Command, Stdio};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+pub use machine::*;
 use serde_json::{json, Value};
-
-/// The binary under test.
-pub const BIN: &str = env!("CARGO_BIN_EXE_ftrace-analyzer");
-const TRACING: &str = "/sys/kernel/tracing";
-/// How long a command may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a test needs besides root and tracefs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    Runc,
-    Crun,
-    Cc,
-}
-pub use Need::{Cc, Crun, Runc};
 
 /// Tests that flood the machine have it for themselves.
 static MACHINE: RwLock<()> = RwLock::new(());
@@ -46,149 +33,6 @@ pub struct Live {
     tag: String,
     count: Cell<u32>,
     _turn: Turn,
-}
-
-/// What came of a command.
-#[derive(Debug)]
-pub struct Out {
-    pub status: ExitStatus,
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-    pub took: Duration,
-}
-
-impl Out {
-    /// Checks the exit code; shows everything if it is another.
-    #[track_caller]
-    pub fn expect_code(self, code: i32) -> Out {
-        assert_eq!(self.code, code, "{:?}\nstdout: {}\nstderr: {}", self.status, self.stdout, self.stderr);
-        self
-    }
-
-    /// The lines of a text report that are no remarks.
-    pub fn calls(&self) -> Vec<&str> {
-        self.stdout.lines().filter(|line| !line.starts_with('#')).collect()
-    }
-
-    /// Standard output as JSON, one value a line.
-    pub fn json(&self) -> Vec<Value> {
-        self.stdout
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}")))
-            .collect()
-    }
-}
-
-fn which(name: &str) -> Option<PathBuf> {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/bin:/sbin:/bin";
-    path.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file())
-}
-
-fn missing(needs: &[Need]) -> Option<String> {
-    if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return Some("not root".into());
-    }
-    if !Path::new(TRACING).join("instances").is_dir() {
-        let _ = Command::new("mount").args(["-t", "tracefs", "tracefs", TRACING]).stderr(Stdio::null()).status();
-    }
-    if !Path::new(TRACING).join("events/raw_syscalls").is_dir() {
-        return Some("no tracefs with raw_syscalls events".into());
-    }
-    needs.iter().find_map(|need| match need {
-        Runc | Crun if which("busybox").is_none() => Some("no static busybox".into()),
-        // runc makes config.json for crun, too.
-        Runc | Crun if which("runc").is_none() => Some("no runc".into()),
-        Crun if which("crun").is_none() => Some("no crun".into()),
-        Cc => work().is_none().then(|| "no C compiler that links static programs".into()),
-        _ => None,
-    })
-}
-
-/// The compiled tests/common/live_work.c.
-fn work() -> Option<&'static Path> {
-    static WORK: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let made = WORK.get_or_init(|| {
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("live-work-{}", std::process::id()));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/live_work.c");
-        let mut cc = Command::new("cc");
-        let done = cc.args(["-O1", "-static", "-pthread", "-o"]).arg(&program).arg(source).status();
-        done.is_ok_and(|status| status.success()).then_some(program)
-    });
-    made.as_deref()
-}
-
-fn skip(test: &str, why: &str) {
-    if std::env::var_os("FTRACE_ANALYZER_REQUIRE_LIVE").is_some_and(|value| value == "1") {
-        panic!("live::{test} cannot run: {why}");
-    }
-    let line = format!("SKIPPED live::{test}: {why}\n");
-    // Not eprint!, which libtest keeps to itself while a test passes.
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(path) = std::env::var_os("FTRACE_ANALYZER_SKIP_LOG") {
-        let log = File::options().create(true).append(true).open(path);
-        log.and_then(|mut log| log.write_all(line.as_bytes())).expect("write FTRACE_ANALYZER_SKIP_LOG");
-    }
-}
-
-/// Waits until `done` gives something; panics with `what` if it does not in time.
-#[track_caller]
-pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(value) = done() {
-            return value;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Runs a command to its end with `input`. Its output must be closed soon after: a process that stays behind with
-/// it would hold up whoever waits for it, as runc does for its hooks.
-#[track_caller]
-pub fn run(mut command: Command, input: &[u8]) -> Out {
-    let begun = Instant::now();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().unwrap_or_else(|why| panic!("{command:?}: {why}"));
-    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
-    std::thread::spawn(move || stdin.write_all(&input));
-    let stdout = collect(child.stdout.take().unwrap());
-    let stderr = collect(child.stderr.take().unwrap());
-    let status = wait(&mut child, &format!("{command:?}"));
-    let text = |from: mpsc::Receiver<Vec<u8>>| match from.recv_timeout(Duration::from_secs(5)) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(_) => panic!("{command:?} left somebody behind who holds its output"),
-    };
-    let (stdout, stderr) = (text(stdout), text(stderr));
-    Out { status, code: status.code().unwrap_or(-1), stdout, stderr, took: begun.elapsed() }
-}
-
-fn collect(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
-    let (to, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = from.read_to_end(&mut bytes);
-        let _ = to.send(bytes);
-    });
-    receiver
-}
-
-/// Waits for a process that was made the leader of a group; kills the group when it takes too long.
-#[track_caller]
-pub fn wait(child: &mut Child, what: &str) -> ExitStatus {
-    let begun = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if begun.elapsed() > PATIENCE {
-            let _ = Command::new("kill").arg("-KILL").arg("--").arg(format!("-{}", child.id())).status();
-            let _ = child.wait();
-            panic!("{what} did not end within {PATIENCE:?}");
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 impl Live {
@@ -358,7 +202,7 @@ impl Live {
     /// The recordings whose names begin with `name`, oldest first.
     pub fn recordings(&self, name: &str) -> Vec<PathBuf> {
         let mut found: Vec<PathBuf> = entries(&self.path("recordings"));
-        found.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{name}-2")));
+        found.retain(|path| is_named(path, name));
         found
     }
 
@@ -367,11 +211,11 @@ impl Live {
         serde_json::from_slice(&fs::read(recording.join("meta.json")).unwrap()).unwrap()
     }
 
-    /// The state.json of the recorder of `name`, if it runs.
+    /// The state.json of the recorder of the recording that begins with `name`, if it runs.
     pub fn recorder(&self, name: &str) -> Option<Value> {
         let states = entries(&self.path("run")).into_iter();
-        let mut states = states.filter_map(|dir| serde_json::from_slice(&fs::read(dir.join("state.json")).ok()?).ok());
-        states.find(|state: &Value| state["name"] == name)
+        let mut states = states.filter(|dir| is_named(dir, name));
+        states.find_map(|dir| serde_json::from_slice(&fs::read(dir.join("state.json")).ok()?).ok())
     }
 
     /// `report ARGS --format json` of a recording, as values; the last one is the end object.
@@ -416,12 +260,9 @@ impl Live {
     }
 }
 
-/// The entries of a directory, sorted.
-pub fn entries(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
+/// Whether a path's last part is `NAME-START`; the start begins with the year.
+fn is_named(path: &Path, name: &str) -> bool {
+    path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{name}-2"))
 }
 
 impl Drop for Live {
