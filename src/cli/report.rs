@@ -36,21 +36,25 @@ fn format_of(args: &Report) -> Result<Format> {
 /// Opens the recording; one that still runs is brought up to date first. Also tells whether it was cut short by the death
 /// of its recorder.
 fn open(dir: &Path) -> Result<(Recording, bool)> {
-    let recording = Recording::open(dir)?;
-    if recording.meta.end_state() != EndState::Running {
-        return Ok((recording, false));
+    let killed = bring_up_to_date(dir)?;
+    let mut recording = Recording::open(dir)?;
+    recording.find_start()?;
+    Ok((recording, killed))
+}
+
+fn bring_up_to_date(dir: &Path) -> Result<bool> {
+    if Recording::read_meta(dir)?.end_state() != EndState::Running {
+        return Ok(false);
     }
     let Some(state) = running().into_iter().find(|state| select::is_same(Path::new(&state.recording), dir)) else {
         // It may have ended between our two looks.
-        let recording = Recording::open(dir)?;
-        let killed = recording.meta.end_state() == EndState::Running;
-        return Ok((recording, killed));
+        return Ok(Recording::read_meta(dir)?.end_state() == EndState::Running);
     };
     // A recorder that ends just now closes the connection, and has stored everything.
     if let Ok(mut client) = Client::connect(&state) {
         client.flush(FLUSH_PATIENCE)?;
     }
-    Ok((Recording::open(dir)?, false))
+    Ok(false)
 }
 
 fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
@@ -87,7 +91,7 @@ fn code_of(outcome: &Outcome, killed: bool) -> u8 {
 
 /// `hook stop --report`: the whole recording as text.
 pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
-    let recording = Recording::open(dir)?;
+    let (recording, _) = open(dir)?;
     // Written by root on a container's behalf: what it holds is not for everybody, and no link may lead it elsewhere.
     let mut output = BufWriter::new(out::create_private(to).map_err(|why| Error::io("create", to, why))?);
     let options = Options { footer: true, ..Options::default() };

@@ -80,12 +80,19 @@ fn at_least(release: &str, major: u32, minor: u32) -> bool {
     have >= (major, minor)
 }
 
-fn signal_fd() -> Option<SignalFd> {
+/// Has the signals that end a recorder wait for its loop: one that came while tracing is set up would leave an instance
+/// that records for nobody.
+pub(super) fn hold_signals() -> Option<SigSet> {
     let mut set = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         set.add(signal);
     }
     set.thread_block().ok()?;
+    Some(set)
+}
+
+fn signal_fd() -> Option<SignalFd> {
+    let set = hold_signals()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).ok()
 }
 

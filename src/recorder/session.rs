@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::control;
 use super::drain::Drain;
+use super::event_loop::hold_signals;
 use super::options::{Mode, RecordOptions};
 use super::run_state::RunState;
 use super::target::{Origin, Target};
@@ -114,6 +115,7 @@ impl Session {
                  under lockdown=confidentiality tracefs is empty",
             ));
         }
+        hold_signals();
         let started = realtime_ns();
         let unit = format!("{}-{}", target.label, start_stamp(started));
         let instance = Instance::create(&tracefs, &format!("{INSTANCE_PREFIX}{unit}"))?;
