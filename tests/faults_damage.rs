@@ -129,6 +129,14 @@ fn zeroes_holes_and_noise_are_told_with_their_place_and_cost_their_page_alone() 
         }
         file.write_all_at(&whole, 0).unwrap();
     }
+    // A terabyte of nothing, with something behind it.
+    file.set_len(5 * PAGE).unwrap();
+    file.write_all_at(&whole[5 * 4096..], 1 << 40).unwrap();
+    let said = read_all(&case, &[4]).text();
+    assert_eq!(said.matches("zeroes instead of a sub-buffer").count(), 1);
+    assert_eq!(decoded(&said), 2 * CALLS, "what is behind the hole decodes");
+    file.set_len(1 << 42).unwrap();
+    assert_eq!(read_all(&case, &[4]).text().matches("zeroes instead of a sub-buffer").count(), 2);
     // The file system knew the size, and had no time for the contents.
     file.set_len(PAGE).unwrap();
     file.set_len(whole.len() as u64).unwrap();

@@ -122,10 +122,76 @@ fn formats() -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
+/// For the target `state`: what runtimes write, and what nobody should.
+fn states() -> Vec<(String, Vec<u8>)> {
+    let deep = format!("{{\"id\":\"x\",\"new\":{}", "[".repeat(70));
+    let long = format!("{{\"id\":\"{}\",\"pid\":1}}", "x".repeat(201));
+    [
+        ("runc", r#"{"ociVersion":"1.0.2-dev","id":"demo","status":"creating","pid":28510,"bundle":"/abs","annotations":{"a/b":"x\"y","c":"\u00e9"}}"#),
+        ("runc-poststop", r#"{"ociVersion":"1.0.2-dev","id":"demo","status":"stopped","bundle":"/abs"}"#),
+        ("crun-poststop", r#"{"ociVersion":"1.0","id":"demo","pid":0,"root":"rootfs","bundle":"/abs","status":"stopped","annotations":{}}"#),
+        ("crio", r#"{"ociVersion":"1.0.2","id":"0123456789abcdef","pid":7,"annotations":{"io.kubernetes.pod.name":"p","io.kubernetes.cri-o.Labels":"{\"a\":\"b\\\"c\"}","io.kubernetes.pod.namespace":"n"}}"#),
+        ("surrogates", r#"{"id":"x","annotations":{"a":"\ud83d\ude00","b":"\ud83dz","c":"\\ud83d\\\""}}"#),
+        ("unknown-members", r#"{"id":"x","new":{"a":[1,-2.5e3,null,true,{"b":[]}]},"annotations":null,"pid":null}"#),
+        ("walking-id", r#"{"id":"../../etc","pid":1}"#),
+        ("large-pid", r#"{"id":"x","pid":99999999999999999999}"#),
+        ("too-deep", &deep),
+        ("too-long-id", &long),
+        ("truncated", r#"{"id":"x","pid":12"#),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+    .into()
+}
+
+/// For the target `recording`: its head tells the form.
+fn recordings() -> Vec<(String, Vec<u8>)> {
+    let page = |make: &dyn Fn(&mut Synth)| {
+        let mut synth = Synth::new(8, 256, T0);
+        make(&mut synth);
+        synth.build()
+    };
+    let words = |nr: u64, others: &[u64]| -> Vec<u8> {
+        [&[nr], others].concat().iter().flat_map(|word| word.to_le_bytes()).collect()
+    };
+    let call = |s: &mut Synth, at: u64, nr: u64, ret: i64| {
+        s.short(at, &record("raw_syscalls", "sys_enter", &words(nr, &[3, 0, 0, 0, 0, 0])));
+        s.short(at + 500, &record("raw_syscalls", "sys_exit", &words(nr, &[ret as u64])));
+    };
+    let reads = page(&|s| call(s, T0, 0, 5));
+    let fails = page(&|s| call(s, T0 + 200, 257, -2));
+    let lossy = page(&|s| {
+        call(s, T0 + 300, 1, 1);
+        s.lost(Lost::Stored(421));
+    });
+    let births = page(&|s| {
+        let fork = [&[24, 0, 3, 0, 42, 0, 0, 0, 27, 0, 5, 0, 43, 0, 0, 0][..], b"sh\0init\0"].concat();
+        s.short(T0 + 400, &record("sched", "sched_process_fork", &fork));
+        s.short(T0 + 401, &record("sched", "sched_process_exec", b"\x14\0\x08\0\x2a\0\0\0\x2a\0\0\0/bin/ls\0"));
+        s.short(T0 + 402, &record("signal", "signal_deliver", &[11; 24]));
+        s.short(T0 + 403, &record("sched", "sched_process_exit", &[0; 32]));
+    });
+    let join = |flags: u8, zero: &[&[u8]], one: &[&[u8]]| {
+        let (zero, one) = (zero.concat(), one.concat());
+        [&[flags][..], &(zero.len() as u16).to_le_bytes(), &zero, &one].concat()
+    };
+    let meta = br#"{"format_version":1,"name":"x","host":{"machine":"aarch64","cpus":2},"page":{"commit_offset":8,"commit_size":8,"data_offset":16,"data_size":240},"anchors":[{"trace_ns":1,"realtime_ns":2}],"state":"cut","end_reason":"y"}"#;
+    let own = [&[1][..], &(meta.len() as u16).to_le_bytes(), meta, &[0, 1], &reads, &fails].concat();
+    vec![
+        ("two-cpus".into(), join(0, &[&reads, &births], &[&fails, &lossy])),
+        ("not-ended".into(), join(4, &[&reads, &lossy], &[&births[..100]])),
+        ("in-the-runtime".into(), join(8, &[&fails, &births, &reads], &[])),
+        ("filtered".into(), join(0x30, &[&reads, &fails], &[&births])),
+        ("zeroes".into(), join(0, &[&reads, &[0; 512], &fails], &[&[0; 300]])),
+        ("noise".into(), join(0, &[&[0xff; 256], &reads], &[&[0xaa; 256]])),
+        ("own-description".into(), own),
+    ]
+}
+
 #[test]
 fn seeds_are_what_the_builder_and_the_captures_give() {
     let update = std::env::var_os("UPDATE_SEEDS").is_some();
-    for (target, seeds) in [("page", pages()), ("format", formats())] {
+    for (target, seeds) in [("page", pages()), ("format", formats()), ("state", states()), ("recording", recordings())]
+    {
         let dir = tests().join("fuzz/seeds").join(target);
         for (name, bytes) in seeds {
             let path = dir.join(name);

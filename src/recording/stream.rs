@@ -10,6 +10,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+use nix::unistd::{lseek64, Whence};
+
 use super::damage::Damage;
 use super::reader::open_file;
 use super::writer::segment_name;
@@ -268,6 +271,9 @@ impl CpuStream {
                     self.set_damaged(at, Damage::Zeroes);
                     return Ok(());
                 }
+                if self.next_page >= self.have {
+                    self.skip_hole();
+                }
                 continue;
             }
             self.in_zeroes = false;
@@ -354,6 +360,20 @@ impl CpuStream {
                 return Ok(false);
             }
         }
+    }
+
+    /// Goes to the end of a hole without reading it: a file of a few bytes may have one of terabytes.
+    fn skip_hole(&mut self) {
+        let Some(file) = &self.file else { return };
+        let at = self.buf_offset.saturating_add(self.have as u64);
+        let end = match lseek64(file, i64::try_from(at).unwrap_or(i64::MAX), Whence::SeekData) {
+            Ok(data) => data as u64,
+            // Nothing but the hole up to the end.
+            Err(Errno::ENXIO) => file.metadata().map_or(at, |file| file.len()),
+            Err(_) => return,
+        };
+        let subbuf = self.layout.subbuf_size() as u64;
+        self.buf_offset = self.buf_offset.saturating_add((end / subbuf * subbuf).saturating_sub(at));
     }
 
     /// Whether a segment behind the open one is there; segments come one after the other, so only one can be new.

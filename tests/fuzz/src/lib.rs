@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What the fuzz targets share: the schemas of a 64-bit and of a 32-bit kernel.
+//! What the fuzz targets share: the schemas of a 64-bit and of a 32-bit kernel, and a recording's description.
 
 use ftrace_analyzer::format::{parse_event, Schema};
+use ftrace_analyzer::recording::{
+    Anchor, CpuStats, EndState, Formats, HostMeta, InitialTask, Meta, PageMeta, FORMAT_VERSION, HEADER_PAGE,
+};
 
 macro_rules! capture {
     ($event:literal) => {
@@ -57,4 +60,37 @@ pub fn schema(long: u32) -> Schema {
         assert_eq!(added, Ok(true));
     }
     schema
+}
+
+/// The `formats` file of a recording on the capture's machine.
+pub fn formats() -> Vec<u8> {
+    let mut formats = Formats::default();
+    formats.push(HEADER_PAGE, include_str!("../../captures/x86_64_6.18_x86_64/plain/header_page"));
+    for ((system, name), text) in Schema::EVENTS.iter().zip(LONG64) {
+        formats.push(&format!("events/{system}/{name}/format"), text);
+    }
+    formats.as_bytes().to_vec()
+}
+
+/// A `meta.json` of a recording of two CPUs with sub-buffers of 256 bytes.
+pub fn meta(running: bool, starts_in_runtime: bool) -> String {
+    let mut meta = Meta {
+        format_version: FORMAT_VERSION,
+        name: "demo".into(),
+        init_pid: 42,
+        starts_in_runtime,
+        host: HostMeta { machine: "x86_64".into(), cpus: 2, ..HostMeta::default() },
+        page: PageMeta { commit_offset: 8, commit_size: 8, data_offset: 16, data_size: 240 },
+        anchors: vec![
+            Anchor { trace_ns: 1_000_000, realtime_ns: 1_763_889_893_000_000_000 },
+            Anchor { trace_ns: 2_000_000_000, realtime_ns: 1_763_889_895_000_000_000 },
+        ],
+        tasks: vec![InitialTask { tid: 42, tgid: 42, comm: "sh".into(), abi: String::new() }],
+        ..Meta::default()
+    };
+    if !running {
+        meta.set_state(EndState::Complete);
+        meta.stats = (0..2).map(|cpu| CpuStats { cpu, read: 3, overrun: 1, ..CpuStats::default() }).collect();
+    }
+    String::from_utf8(meta.to_json()).expect("JSON is UTF-8")
 }
