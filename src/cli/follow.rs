@@ -40,9 +40,9 @@ pub fn wait_end(recorder: &Spawned) {
     }
 }
 
-/// Prints the recording in `dir` until its recorder ends; calls `idle` at least five times a second. Gives the exit
-/// code that the recording deserves.
-pub fn print(dir: &Path, output: impl Write, with_runtime: bool, idle: &mut dyn FnMut()) -> Result<u8> {
+/// Prints the recording in `dir` until its recorder ends; calls `idle` at least five times a second, which says whether
+/// to go on when nobody reads any more. Gives the exit code that the recording deserves.
+pub fn print(dir: &Path, output: impl Write, with_runtime: bool, idle: &mut dyn FnMut() -> bool) -> Result<u8> {
     let mut client = state_of(dir).and_then(|state| Client::connect(&state).ok());
     let mut recording = Recording::open(dir)?;
     if let Some(client) = &mut client {
@@ -62,7 +62,7 @@ pub fn print(dir: &Path, output: impl Write, with_runtime: bool, idle: &mut dyn 
             Some(client) => client.reply(PATIENCE)?,
             None => Reply::Gone,
         };
-        idle();
+        let go_on = idle();
         let until = match reply {
             Reply::At(ts) => ts,
             Reply::Done | Reply::Gone => u64::MAX,
@@ -74,8 +74,11 @@ pub fn print(dir: &Path, output: impl Write, with_runtime: bool, idle: &mut dyn 
                 ControlFlow::Continue(())
             })?;
             if until < u64::MAX && !printer.batch_done()? {
-                // Nobody reads any more; the recording goes on, and so does the command of `run`.
+                // Nobody reads any more; the recording goes on all the same.
                 live = None;
+                if !go_on {
+                    return Ok(exit::OK);
+                }
             }
         }
         if until == u64::MAX {
@@ -108,7 +111,7 @@ pub fn tell_losses(dir: &Path) -> Result<()> {
 
 pub fn main(args: &Follow) -> Result<u8> {
     let state = find_running(&args.id)?;
-    let code = print(Path::new(&state.recording), std::io::stdout(), args.with_runtime, &mut || {})?;
+    let code = print(Path::new(&state.recording), std::io::stdout(), args.with_runtime, &mut || false)?;
     tell_losses(Path::new(&state.recording))?;
     Ok(code)
 }

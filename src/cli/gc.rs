@@ -14,6 +14,9 @@ pub fn main(args: &Gc) -> Result<u8> {
     for recording in &swept.recordings {
         text.push_str(&format!("completed the recording {recording} of a killed recorder\n"));
     }
+    for closed in recorder::close_dead(&args.dir)? {
+        text.push_str(&format!("marked the recording {closed} as cut: the machine went down\n"));
+    }
     for instance in &swept.instances {
         text.push_str(&format!("removed the tracing instance of {instance}\n"));
     }

@@ -99,6 +99,13 @@ pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
     output.flush().map_err(|why| Error::io("write", to, why))
 }
 
+/// The whole recording as text, as `run` shows it at the end of a flight recording.
+pub fn print_text(dir: &Path, to: &mut dyn Write) -> Result<()> {
+    let (recording, _) = open(dir)?;
+    report::text(&recording, &Options { footer: true, ..Options::default() }, to)?;
+    out::forgive_closed(to.flush())
+}
+
 pub fn main(args: &Report) -> Result<u8> {
     let format = format_of(args)?;
     let dir = select::find_recording(&args.dir, args.recording.as_deref())?;

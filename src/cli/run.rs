@@ -16,10 +16,10 @@ use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::{execvp, pipe2, Pid as NixPid};
 
 use super::args::Run;
-use super::{follow, out};
+use super::{follow, out, report};
 use crate::error::{exit, Error, Result};
 use crate::ids::Pid;
-use crate::recorder::{self, Origin, Target};
+use crate::recorder::{self, Mode, Origin, Target};
 use crate::recording::ContainerMeta;
 use crate::sys::{self, Forked};
 
@@ -101,7 +101,7 @@ pub fn main(args: Run, behind_dashes: Option<Vec<OsString>>) -> u8 {
 
 fn trace(args: &Run, command: &[OsString]) -> Result<u8> {
     let words = command.iter().map(to_c).collect::<Result<Vec<CString>>>()?;
-    let output: Box<dyn Write> = match &args.output {
+    let mut output: Box<dyn Write> = match &args.output {
         Some(path) => out::open(Some(path))?,
         None => Box::new(std::io::stderr()),
     };
@@ -129,12 +129,17 @@ fn trace(args: &Run, command: &[OsString]) -> Result<u8> {
         return Ok(not_executed(command, Errno::from_raw(i32::from_le_bytes(errno))));
     }
     let mut code = None;
-    if args.quiet {
+    if args.quiet || args.mode == Mode::Flight {
         code = wait_status(held.pid, None);
         follow::wait_end(&recorder);
+        if !args.quiet {
+            // Whoever watches a flight recording empties it: what it kept is shown at its end.
+            report::print_text(&recorder.dir, &mut output)?;
+        }
     } else {
         follow::print(&recorder.dir, output, false, &mut || {
             code = code.or_else(|| wait_status(held.pid, Some(WaitPidFlag::WNOHANG)));
+            true
         })?;
     }
     follow::tell_losses(&recorder.dir)?;

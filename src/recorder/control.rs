@@ -3,7 +3,7 @@
 //!
 //! `flush` stores what the kernel's buffers hold; answer `at T`: everything up to trace-clock time T is on disk.
 //! `follow` asks for that ten times a second, unasked from then on. `stop` ends the recording; answer `done` when it is
-//! complete. The end of the connection is the end of the recorder.
+//! complete. `busy` answers one client too many. The end of the connection is the end of the recorder.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,11 +16,11 @@ use nix::fcntl::{open, OFlag};
 use nix::sys::stat::Mode;
 
 use super::run_state::RunState;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ids::Timestamp;
 
-/// Connections served at once; one more is closed right away.
-pub const CLIENTS_MAX: usize = 8;
+/// Connections served at once; one more is answered `busy`.
+pub const CLIENTS_MAX: usize = 32;
 
 /// What a client may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +177,10 @@ impl Client {
         match read {
             Ok(0) => Ok(Reply::Gone),
             Ok(_) if line == "done\n" => Ok(Reply::Done),
+            Ok(_) if line == "busy\n" => {
+                Err(Error::new(Kind::Busy { by: format!("the recorder serves {CLIENTS_MAX} others already") })
+                    .hint("end one of those who follow the recording"))
+            }
             Ok(_) => match line.trim_end().strip_prefix("at ").and_then(|ts| ts.parse().ok()) {
                 Some(ts) => Ok(Reply::At(ts)),
                 None => Err(Error::malformed(format!("the recorder answered {line:?}"), None)),

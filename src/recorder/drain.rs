@@ -20,11 +20,8 @@ use crate::recording::Store;
 use crate::tracefs::Instance;
 
 /// Sub-buffers that may wait in each CPU's pipe, in bytes, while the disk holds us up and the kernel's own buffer has room
-/// again. A pipe's slot takes a sub-buffer whatever its size, but splice(2) reckons a slot as a page, so that large
-/// sub-buffers need few slots and a sixteenth of them stays free. Nothing is allocated before it is used.
+/// again. A slot of a pipe takes a sub-buffer whatever its size. Nothing is allocated before it is used.
 const WAITING_MAX: usize = 4 << 20;
-/// Slots that a pipe has at least.
-const SLOTS_MIN: usize = 256;
 
 /// Bytes written to disk before the kernel's buffers are looked at again: well below a millisecond of work, where a
 /// buffer of 1.4 MB fills in four at eight million events a second.
@@ -59,7 +56,8 @@ fn make_pipe(subbuf: usize) -> Result<(OwnedFd, OwnedFd)> {
     let (outlet, inlet) =
         pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| Error::sys("make a pipe", errno))?;
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096).max(1) as usize;
-    let slots = (WAITING_MAX / subbuf.max(1)).max(SLOTS_MIN);
+    // splice(2) reckons a slot as a page, so a sub-buffer is taken only while as many slots are free as it has pages.
+    let slots = (WAITING_MAX / subbuf.max(1)).max(2 * subbuf / page).max(16);
     // Over the users' limits (pipe-max-size, pipe-user-pages-soft) it stays smaller, which costs calls and nothing else.
     for size in [slots * page, 1 << 20] {
         if fcntl(&inlet, FcntlArg::F_SETPIPE_SZ(size as i32)).is_ok() {

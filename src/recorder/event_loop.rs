@@ -24,8 +24,8 @@ use crate::tracefs::Instance;
 
 /// How often what is in the kernel's buffers is stored while somebody follows.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
-/// The same when nobody does: what a power failure can take from a container that makes few calls. The kernel keeps it
-/// when only the recorder dies, and `gc` saves it then.
+/// The same when nobody does. A power failure takes this much of a container that makes few calls, and what the system
+/// has not written to the disk by then. When only the recorder dies the kernel keeps it, and `gc` saves it.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// Longest tick where poll(2) cannot be relied on.
 const TICK_BEFORE_6_9: Duration = Duration::from_millis(100);
@@ -187,11 +187,14 @@ impl Session {
         Ready { init: woken && init_fd.iter().any(is_ready), pipes: woken && pipe_fds.iter().any(is_ready) }
     }
 
-    /// Takes new connections; one too many is closed at once, which its client sees as a recorder that has ended.
+    /// Takes new connections; one too many is told so.
     fn accept(&self, state: &mut Loop) {
         while let Ok((stream, _)) = self.listener.accept() {
+            let Ok(mut connection) = Connection::new(stream) else { continue };
             if state.connections.len() < CLIENTS_MAX {
-                state.connections.extend(Connection::new(stream));
+                state.connections.push(connection);
+            } else {
+                connection.send("busy\n");
             }
         }
     }
@@ -272,7 +275,7 @@ impl Session {
     fn renew_meta(&mut self) {
         self.set_end_anchor();
         self.meta.trimmed = self.store.trimmed;
-        if let Err(why) = self.meta_file.write(&self.meta, false) {
+        if let Err(why) = self.meta_file.renew(&self.meta) {
             self.note(why.to_string());
         }
     }
@@ -323,7 +326,7 @@ impl Session {
             }
             (Ending::Fault(why), None) => why.to_string(),
         };
-        if let Err(why) = self.meta_file.write(&self.meta, true) {
+        if let Err(why) = self.meta_file.write_last(&self.meta) {
             // Nothing is left to say it to but the log.
             crate::recorder::log(&format!("{}: {why}", self.store.dir.display()));
         }
@@ -335,8 +338,10 @@ impl Session {
         drop(connections);
         drop(self.listener);
         drop(self.drain);
-        self.store.sync();
+        // Off before anything slow: while these events are on, every call of every task on the machine pays for it.
+        let _ = self.instance.enable_event("raw_syscalls", "", false);
         remove_instance(&self.instance);
+        self.store.sync();
         self.state.withdraw();
         ending
     }

@@ -10,14 +10,15 @@ use std::time::{Duration, SystemTime};
 
 use super::drain::Drain;
 use super::event_loop::final_stats;
-use super::run_state::{all_states, RunState};
+use super::run_state::{all_states, running, RunState};
+use super::session::read_anchor;
 use crate::error::{Error, Kind, Result};
 use crate::recording::{list_recordings, EndState, Meta, MetaFile, Recording, Store};
 use crate::tracefs::{Instance, Tracefs, INSTANCE_PREFIX};
 
 /// Age below which a directory without a readable state, or an instance without a state, may belong to a start in
 /// progress.
-const YOUNG: Duration = Duration::from_secs(10);
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// What was cleaned up.
 #[derive(Debug, Default)]
@@ -56,11 +57,35 @@ fn salvage(tracefs: Option<&Tracefs>, state: &RunState) -> Result<()> {
     if let Some(instance) = tracefs.and_then(|tracefs| Instance::named(tracefs, &state.instance).ok()) {
         if this_boot && instance.path().is_dir() {
             let _ = instance.set_tracing(false);
-            drain_into(&instance, &dir, &mut meta)?;
+            if let Err(why) = drain_into(&instance, &dir, &mut meta) {
+                meta.problems.push(format!("what the kernel still had could not be saved: {why}"));
+            }
         }
     }
     meta.set_state(EndState::Cut);
-    MetaFile::reopen(&dir).write(&meta, true)
+    MetaFile::reopen(&dir).write_last(&meta)
+}
+
+/// Marks recordings below `dir` as cut whose recorder is gone without its running state: /run is empty after a restart of
+/// the machine. Gives their names.
+pub fn close_dead(dir: &Path) -> Result<Vec<String>> {
+    let live = running();
+    let boot_id = crate::proc::boot_id();
+    let mut closed = Vec::new();
+    for (path, meta) in list_recordings(dir)? {
+        let Ok(mut meta) = meta else { continue };
+        let is_live = live.iter().any(|state| Path::new(&state.recording) == path);
+        let this_boot = meta.host.boot_id == boot_id;
+        // One of this boot may be just starting, or have its running state where we do not look.
+        if meta.end_state() != EndState::Running || is_live || this_boot {
+            continue;
+        }
+        meta.end_reason = "the machine went down".to_owned();
+        meta.set_state(EndState::Cut);
+        MetaFile::reopen(&path).write_last(&meta)?;
+        closed.push(path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
+    }
+    Ok(closed)
 }
 
 fn drain_into(instance: &Instance, dir: &Path, meta: &mut Meta) -> Result<()> {
@@ -68,6 +93,9 @@ fn drain_into(instance: &Instance, dir: &Path, meta: &mut Meta) -> Result<()> {
     let mut store = Store::reopen(dir, meta, &cpus)?;
     let mut drain = Drain::open(instance, &cpus, meta.layout()?.subbuf_size())?;
     while drain.everything(&mut store)? > 0 {}
+    if let (Some(cpu), 1) = (cpus.first(), meta.anchors.len()) {
+        meta.anchors.extend(read_anchor(instance, *cpu));
+    }
     meta.stats = cpus.iter().map(|cpu| final_stats(instance, *cpu)).collect();
     meta.trimmed = store.trimmed;
     store.sync();
@@ -147,4 +175,28 @@ pub fn apply_limits(dir: &Path, max_total: u64, max_age: Duration) -> Result<Vec
         }
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recordings_of_an_earlier_boot_are_closed_and_those_of_this_one_are_left() {
+        let base = std::env::temp_dir().join(format!("ftrace-analyzer-close-{}", std::process::id()));
+        for (name, boot_id) in [("old", "another boot".to_owned()), ("new", crate::proc::boot_id())] {
+            let dir = base.join(name);
+            fs::create_dir_all(&dir).unwrap();
+            let mut meta = Meta { format_version: 1, ..Meta::default() };
+            meta.host.boot_id = boot_id;
+            meta.set_state(EndState::Running);
+            fs::write(dir.join("meta.json"), meta.to_json()).unwrap();
+        }
+        assert_eq!(close_dead(&base).unwrap(), ["old"]);
+        assert_eq!(close_dead(&base).unwrap(), Vec::<String>::new());
+        let old = Recording::read_meta(&base.join("old")).unwrap();
+        assert_eq!((old.end_state(), old.end_reason.as_str()), (EndState::Cut, "the machine went down"));
+        assert_eq!(Recording::read_meta(&base.join("new")).unwrap().end_state(), EndState::Running);
+        fs::remove_dir_all(&base).unwrap();
+    }
 }

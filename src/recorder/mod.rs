@@ -18,7 +18,7 @@ mod target;
 
 pub use control::{end_recorder, Client, Reply};
 pub use event_loop::Ending;
-pub use gc::{apply_limits, sweep, Swept};
+pub use gc::{apply_limits, close_dead, sweep, Swept};
 pub use log::log;
 pub use options::{Mode, RecordOptions, DIR_DEFAULT, MAX_SIZE_DEFAULT};
 pub use run_state::{find_container_recorder, find_running, run_dir, running, RunState};

@@ -168,6 +168,10 @@ fn make_instance(tracefs: &Tracefs, label: &str) -> Result<(String, Instance)> {
 
 /// What can be refused before anything is made.
 fn check_first(target: &Target, options: &RecordOptions) -> Result<()> {
+    let (arch, _, _, _, machine) = proc::uname();
+    if arch.is_none() {
+        return Err(Error::unsupported(format!("system call tables for the machine {machine}")));
+    }
     if !proc::in_initial_pid_namespace() {
         return Err(Error::unsupported("the machine's own process numbers in this pid namespace")
             .hint("ftrace records global process ids; run ftrace-analyzer on the host, not in a container"));

@@ -57,6 +57,11 @@ impl Target {
         for pid in &self.others {
             threads.extend(proc::threads(*pid));
         }
+        if self.origin == Origin::Attach && !self.container.id.is_empty() {
+            // A process of the container may have started another since it was listed.
+            let now = find_container(&self.container.id).map(|(_, pids)| pids).unwrap_or_default();
+            threads.extend(now.into_iter().flat_map(proc::threads));
+        }
         threads.sort_unstable();
         threads.dedup();
         threads

@@ -46,9 +46,10 @@ impl Formats {
         self.text.as_bytes()
     }
 
-    /// Path and text of each description.
+    /// Path and text of each description; the marks stand at the start of a line.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.text.split("## ").skip(1).filter_map(|part| part.split_once('\n'))
+        let text = self.text.strip_prefix("## ").unwrap_or_default();
+        text.split("\n## ").filter_map(|part| part.split_once('\n'))
     }
 
     /// The page layout that `events/header_page` describes.
@@ -70,5 +71,22 @@ impl Formats {
             return Err(Error::not_found("the format of raw_syscalls:sys_enter and sys_exit"));
         }
         Ok(schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_are_told_apart_by_marks_at_the_start_of_a_line() {
+        let mut formats = Formats::default();
+        formats.push("events/a/format", "name: a\nprint fmt: \"## %d\", REC->x");
+        formats.push("events/b/format", "name: b\n");
+        let read = Formats::from_bytes(formats.as_bytes()).unwrap();
+        let names: Vec<&str> = read.iter().map(|(path, _)| path).collect();
+        assert_eq!(names, ["events/a/format", "events/b/format"]);
+        assert!(read.iter().next().unwrap().1.ends_with("\"## %d\", REC->x"));
+        assert_eq!(Formats::from_bytes(b"no mark").unwrap().iter().count(), 0);
     }
 }

@@ -163,6 +163,13 @@ impl Recording {
 
     /// The events in time order. [`Tail::Wait`] for a recording whose recorder still writes.
     pub fn stream(&self, tail: Tail) -> Result<Stream> {
+        if self.meta.arch().is_none() {
+            // Byte order and tables of another machine would be guessed.
+            return Err(Error::unsupported(format!(
+                "a decoder for recordings of the machine {:?}",
+                self.meta.host.machine
+            )));
+        }
         let layout = self.meta.layout()?;
         let schema = self.formats.schema()?;
         let mut by_cpu: Vec<(CpuId, Vec<u32>)> = Vec::new();

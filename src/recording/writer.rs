@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ids::CpuId;
 use crate::ringbuf::{Page, PageLayout};
 
-/// Bytes reserved on disk for the closing `meta.json`; grown where the text is larger.
+/// Bytes reserved on disk for what the end of a recording adds to its `meta.json`: 100 bytes a CPU, and the problems.
 const META_RESERVE: usize = 16 << 10;
 
 /// Smallest size of a segment in bytes; below, the directory would fill with files.
@@ -59,7 +59,10 @@ fn create_new(path: &Path) -> Result<File> {
 #[derive(Debug)]
 pub struct MetaFile {
     dir: PathBuf,
+    /// `meta.next`: blocks on disk that take the next text.
     reserve: Option<File>,
+    /// The reserve holds a text that waits to become `meta.json`.
+    staged: bool,
 }
 
 impl MetaFile {
@@ -70,49 +73,77 @@ impl MetaFile {
     /// Writes the file for the first time and reserves the blocks of its successor.
     pub fn create(dir: &Path, meta: &Meta) -> Result<MetaFile> {
         let path = dir.join("meta.json");
+        let text = meta.to_json();
         let mut file = create_new(&path)?;
-        file.write_all(&meta.to_json()).map_err(|why| Error::io("write", &path, why))?;
-        let mut meta_file = MetaFile { dir: dir.to_owned(), reserve: None };
-        meta_file.reserve()?;
+        file.write_all(&text).map_err(|why| Error::io("write", &path, why))?;
+        let mut meta_file = MetaFile::reopen(dir);
+        meta_file.reserve(text.len())?;
         Ok(meta_file)
     }
 
     /// Takes over the file of a recorder that died.
     pub fn reopen(dir: &Path) -> MetaFile {
-        MetaFile { dir: dir.to_owned(), reserve: None }
+        MetaFile { dir: dir.to_owned(), reserve: None, staged: false }
     }
 
-    fn reserve(&mut self) -> Result<()> {
+    /// Takes blocks for a text of `len` bytes and what the end of a recording adds to it.
+    fn reserve(&mut self, len: usize) -> Result<()> {
         let path = self.reserve_path();
         let _ = fs::remove_file(&path);
         let mut file = create_new(&path)?;
-        file.write_all(&[b' '; META_RESERVE]).map_err(|why| Error::io("write", &path, why))?;
+        let blank = vec![b' '; len.next_multiple_of(4096) + META_RESERVE];
+        file.write_all(&blank).map_err(|why| Error::io("write", &path, why))?;
         self.reserve = Some(file);
         Ok(())
     }
 
-    /// Replaces the file; `last` leaves no reserve behind. On a full disk the reserved blocks take the text.
-    pub fn write(&mut self, meta: &Meta, last: bool) -> Result<()> {
-        let mut text = meta.to_json();
-        if text.len() < META_RESERVE && !last {
-            text.resize(META_RESERVE, b' ');
+    /// Puts the text into the reserve.
+    fn fill(&mut self, text: &[u8]) -> Result<()> {
+        if self.reserve.is_none() {
+            self.reserve(text.len())?;
         }
         let path = self.reserve_path();
-        if self.reserve.is_none() {
-            self.reserve()?;
-        }
         let Some(file) = &mut self.reserve else { return Ok(()) };
+        // Spaces up to the end of what was reserved: shortening would give blocks back that may be gone when we need them.
+        let size = file.metadata().map_or(0, |data| data.len() as usize);
+        let mut padded = text.to_vec();
+        padded.resize(size.max(text.len()), b' ');
         file.seek(SeekFrom::Start(0))
-            .and_then(|_| file.write_all(&text))
-            .map_err(|why| Error::io("write", &path, why))?;
-        let _ = file.set_len(text.len() as u64);
-        fs::rename(&path, self.dir.join("meta.json")).map_err(|why| Error::io("rename", &path, why))?;
-        self.reserve = None;
-        if !last {
-            // A disk that is full by now costs the next update, not what has been written.
-            let _ = self.reserve();
+            .and_then(|_| file.write_all(&padded))
+            .map_err(|why| Error::io("write", &path, why))
+    }
+
+    /// Makes the reserve's text the file. The data is on disk before the name is: not every file system sees to that.
+    fn commit(&mut self) -> Result<()> {
+        let path = self.reserve_path();
+        if let Some(file) = self.reserve.take() {
+            file.sync_data().map_err(|why| Error::io("sync", &path, why))?;
         }
+        self.staged = false;
+        fs::rename(&path, self.dir.join("meta.json")).map_err(|why| Error::io("rename", &path, why))
+    }
+
+    /// Renews the file while the recording goes on, without waiting for the disk: the text of this time becomes the file
+    /// at the next, when the kernel has long written it.
+    pub fn renew(&mut self, meta: &Meta) -> Result<()> {
+        let text = meta.to_json();
+        if std::mem::take(&mut self.staged) {
+            self.commit()?;
+            self.reserve(text.len())?;
+        }
+        self.fill(&text)?;
+        self.staged = true;
         Ok(())
+    }
+
+    /// Replaces the file for the last time; on a full disk the reserved blocks take the text.
+    pub fn write_last(&mut self, meta: &Meta) -> Result<()> {
+        let text = meta.to_json();
+        self.fill(&text)?;
+        if let Some(file) = &self.reserve {
+            let _ = file.set_len(text.len() as u64);
+        }
+        self.commit()
     }
 }
 
@@ -374,6 +405,28 @@ mod tests {
         for name in ["cpu0.pages", "cpu.000001.pages", "cpu0.1.pages", "cpu0.00000x.pages", "meta.json"] {
             assert_eq!(parse_segment_name(name), None);
         }
+    }
+
+    #[test]
+    fn meta_json_is_whole_at_every_moment_and_keeps_its_reserve() {
+        let dir = std::env::temp_dir().join(format!("ftrace-analyzer-meta-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        let read = || Meta::from_json(&fs::read(dir.join("meta.json")).unwrap()).unwrap();
+        let mut meta = Meta { format_version: 1, ..Meta::default() };
+        let mut file = MetaFile::create(&dir, &meta).unwrap();
+        meta.end_reason = "one".into();
+        file.renew(&meta).unwrap();
+        assert_eq!(read().end_reason, "");
+        meta.end_reason = "two".into();
+        file.renew(&meta).unwrap();
+        assert_eq!(read().end_reason, "one");
+        let reserved = fs::metadata(dir.join("meta.next")).unwrap().len();
+        assert!(reserved as usize >= META_RESERVE + meta.to_json().len());
+        meta.problems = vec!["a problem that is longer than what was there before".into(); 400];
+        file.write_last(&meta).unwrap();
+        assert_eq!(read(), meta);
+        assert!(!dir.join("meta.next").exists());
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

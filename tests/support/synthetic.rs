@@ -238,7 +238,7 @@ impl Synthetic {
         if state == EndState::Complete {
             self.meta.stats = (0..).zip(&self.cpus).map(stats).collect();
         }
-        self.meta_file.write(&self.meta, true).unwrap();
+        self.meta_file.write_last(&self.meta).unwrap();
         Recording::open(&self.dir).unwrap()
     }
 }
