@@ -194,3 +194,42 @@ fn a_hook_that_fails_behind_ours_leaves_nothing_running() {
         assert_eq!(meta["state"], "complete", "{need:?}: {meta}");
     }
 }
+
+#[test]
+fn the_stop_hook_writes_the_report_it_is_asked_for() {
+    let Some(live) = Live::new("the_stop_hook_writes_the_report_it_is_asked_for", &[Runc]) else { return };
+    let file = live.path("report.txt");
+    let stop = live.hook(&["stop", "--report", file.to_str().unwrap()]);
+    let bundle = live.bundle_with(&["true"], json!({ "createRuntime": [live.hook(&["start"])], "poststop": [stop] }));
+    let id = live.id();
+    live.run_container(Runc, &bundle, &id).expect_code(0);
+    // It is there when runc returns, and whole.
+    let written = fs::read_to_string(&file).unwrap();
+    assert_eq!(written, live.bin(&["report", &id]).expect_code(0).stdout);
+    assert!(written.contains("# recording complete"), "{written}");
+}
+
+#[test]
+fn annotations_decide_whether_and_how_a_container_is_recorded() {
+    let Some(live) = Live::new("annotations_decide_whether_and_how_a_container_is_recorded", &[Runc]) else { return };
+    let start = live.hook(&["start", "--if-annotation", "ftrace-analyzer/trace=true"]);
+    let hooks = json!({ "createRuntime": [start], "poststop": [live.hook(&["stop"])] });
+    let bundle = live.bundle_with(&["true"], hooks);
+    let config: Value = serde_json::from_slice(&fs::read(bundle.join("config.json")).unwrap()).unwrap();
+    for (annotations, mode) in [
+        (json!({}), None),
+        (json!({ "ftrace-analyzer/trace": "false" }), None),
+        (json!({ "ftrace-analyzer/trace": "true" }), Some("continuous")),
+        (json!({ "ftrace-analyzer/trace": "true", "ftrace-analyzer/mode": "flight" }), Some("flight")),
+    ] {
+        let mut config = config.clone();
+        config["annotations"] = annotations;
+        fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+        let id = live.id();
+        live.run_container(Runc, &bundle, &id).expect_code(0);
+        live.expect_nothing_left();
+        let modes: Vec<Value> =
+            live.recordings(&id).iter().map(|dir| live.meta(dir)["options"]["mode"].clone()).collect();
+        assert_eq!(modes, mode.map(Value::from).into_iter().collect::<Vec<Value>>(), "{config}");
+    }
+}

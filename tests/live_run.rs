@@ -127,3 +127,24 @@ fn a_recorder_killed_by_sigkill_leaves_a_readable_recording_and_gc_cleans_up() {
     assert!(report.calls().last().unwrap().contains("+++ exited with 0 +++"), "{}", report.stdout);
     assert!(report.stdout.contains("they add up"), "{}", report.stdout);
 }
+
+#[test]
+fn ctrl_c_ends_the_command_and_the_recording_is_completed() {
+    let Some(live) = Live::new("ctrl_c_ends_the_command_and_the_recording_is_completed", &[]) else { return };
+    let mut run = live.start(&["run", "-q", "--", "sleep", "60"], "out");
+    live::wait_for("the command", || {
+        // The first call after the execve is on disk at the earliest when a report asks for it.
+        live.recorder("sleep")?;
+        live.bin(&["report", "sleep"]).stdout.contains("nanosleep(").then_some(())
+    });
+    // As a terminal does it: to the whole group.
+    let mut kill = live.command("kill");
+    kill.args(["-INT", "--", &format!("-{}", run.id())]);
+    live::run(kill, b"").expect_code(0);
+    assert_eq!(live::wait(&mut run, "run").code(), Some(128 + 2));
+    live.expect_nothing_left();
+    let report = live.bin(&["report", "sleep"]).expect_code(0);
+    let last = report.calls().last().copied().unwrap_or_default().to_owned();
+    assert!(last.contains("+++ killed by "), "{last}");
+    assert!(report.stdout.contains("# recording complete"), "{}", report.stdout);
+}
