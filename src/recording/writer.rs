@@ -7,7 +7,7 @@
 //! directory descriptor, with O_EXCL and O_NOFOLLOW, for the recorder alone (0700/0600).
 
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -86,7 +86,10 @@ impl MetaFile {
         let path = self.reserve_path();
         let _ = fs::remove_file(&path);
         let mut file = create_new(&path)?;
-        file.write_all(&[b' '; META_RESERVE]).map_err(|why| Error::io("write", &path, why))?;
+        if let Err(why) = file.write_all(&[b' '; META_RESERVE]) {
+            let _ = fs::remove_file(&path);
+            return Err(Error::io("write", &path, why));
+        }
         self.reserve = Some(file);
         Ok(())
     }
@@ -99,7 +102,9 @@ impl MetaFile {
         }
         let path = self.reserve_path();
         if self.reserve.is_none() {
-            self.reserve()?;
+            if let Err(why) = self.reserve() {
+                return self.overwrite(&mut text).map_err(|_| why);
+            }
         }
         let Some(file) = &mut self.reserve else { return Ok(()) };
         file.seek(SeekFrom::Start(0))
@@ -109,10 +114,23 @@ impl MetaFile {
         fs::rename(&path, self.dir.join("meta.json")).map_err(|why| Error::io("rename", &path, why))?;
         self.reserve = None;
         if !last {
-            // A disk that is full by now costs the next update, not what has been written.
+            // A disk that is full by now costs the next update its safety, not what has been written.
             let _ = self.reserve();
         }
         Ok(())
+    }
+
+    /// Writes into the blocks of the file itself, which has the reserve's size from the second time on: a machine that dies
+    /// meanwhile may leave garbage, but otherwise a disk that was full at the last update would keep why the recording ended.
+    fn overwrite(&self, text: &mut Vec<u8>) -> io::Result<()> {
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+        let file = fs::OpenOptions::new().write(true).custom_flags(flags).open(self.dir.join("meta.json"))?;
+        let room = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        if text.len() > room {
+            return Err(nix::errno::Errno::ENOSPC.into());
+        }
+        text.resize(room, b' ');
+        file.write_all_at(text, 0)
     }
 }
 
@@ -374,6 +392,31 @@ mod tests {
         for name in ["cpu0.pages", "cpu.000001.pages", "cpu0.1.pages", "cpu0.00000x.pages", "meta.json"] {
             assert_eq!(parse_segment_name(name), None);
         }
+    }
+
+    #[test]
+    fn without_a_reserve_the_description_is_written_in_its_place_if_it_fits() {
+        let dir = std::env::temp_dir().join(format!("ftrace-analyzer-reserve-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        let mut meta = Meta { format_version: super::super::FORMAT_VERSION, ..Meta::default() };
+        let mut file = MetaFile::create(&dir, &meta).unwrap();
+        file.write(&meta, false).unwrap();
+        // In the place of the reserve stands what cannot be removed nor written, as on a full disk.
+        let block = |file: &mut MetaFile| {
+            file.reserve = None;
+            let _ = fs::remove_file(dir.join("meta.next"));
+            let _ = fs::create_dir(dir.join("meta.next"));
+        };
+        let read = || Meta::from_json(&fs::read(dir.join("meta.json")).unwrap()).unwrap();
+        block(&mut file);
+        meta.end_reason = "No space left on device".into();
+        file.write(&meta, true).unwrap();
+        assert_eq!(read().end_reason, meta.end_reason);
+        meta.end_reason = "x".repeat(META_RESERVE);
+        block(&mut file);
+        assert!(file.write(&meta, true).is_err());
+        assert_eq!(read().end_reason, "No space left on device", "what was there stays");
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
