@@ -69,6 +69,27 @@ fn a_killed_recorder_leaves_a_recording_that_reads_back_and_gc_saves_the_rest() 
 }
 
 #[test]
+fn what_a_killed_flight_recorder_had_is_in_the_kernel_and_gc_saves_it() {
+    if !can_trace("what_a_killed_flight_recorder_had_is_in_the_kernel_and_gc_saves_it") {
+        return;
+    }
+    let case = Case::new("flight");
+    let mut process = Process::start("sh", &["-c", "while :; do sleep 0.01; done"]);
+    case.start(process.pid(), &["--mode", "flight"]);
+    sleep(Duration::from_millis(200));
+    case.signal_recorder("-9");
+    let killed = case.report("text");
+    assert!(killed.code == Some(4) && killed.text().contains("no events"), "{killed:?}");
+    assert_eq!(case.say(&["gc"]).code, Some(0));
+    assert!(process.is_running());
+    case.assert_clean();
+    let saved = case.report("text");
+    let (decoded, lost, not_stored, written) = balance(&saved.text());
+    assert_eq!((saved.code, not_stored, decoded + lost), (Some(4), 0, written));
+    assert!(decoded > 100, "{decoded}");
+}
+
+#[test]
 fn the_next_poststop_hook_cleans_up_behind_a_killed_recorder() {
     if !can_trace("the_next_poststop_hook_cleans_up_behind_a_killed_recorder") {
         return;

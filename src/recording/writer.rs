@@ -7,7 +7,7 @@
 //! directory descriptor, with O_EXCL and O_NOFOLLOW, for the recorder alone (0700/0600).
 
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -92,7 +92,10 @@ impl MetaFile {
         let _ = fs::remove_file(&path);
         let mut file = create_new(&path)?;
         let blank = vec![b' '; len.next_multiple_of(4096) + META_RESERVE];
-        file.write_all(&blank).map_err(|why| Error::io("write", &path, why))?;
+        if let Err(why) = file.write_all(&blank) {
+            let _ = fs::remove_file(&path);
+            return Err(Error::io("write", &path, why));
+        }
         self.reserve = Some(file);
         Ok(())
     }
@@ -139,11 +142,27 @@ impl MetaFile {
     /// Replaces the file for the last time; on a full disk the reserved blocks take the text.
     pub fn write_last(&mut self, meta: &Meta) -> Result<()> {
         let text = meta.to_json();
-        self.fill(&text)?;
+        if let Err(why) = self.fill(&text) {
+            return self.overwrite(text).map_err(|_| why);
+        }
         if let Some(file) = &self.reserve {
             let _ = file.set_len(text.len() as u64);
         }
         self.commit()
+    }
+
+    /// Writes into the blocks of the file itself, which has the reserve's size from the second time on: a machine that dies
+    /// meanwhile may leave garbage, but otherwise a disk that was full at the last renewal would hide why the recording
+    /// ended.
+    fn overwrite(&self, mut text: Vec<u8>) -> io::Result<()> {
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+        let file = fs::OpenOptions::new().write(true).custom_flags(flags).open(self.dir.join("meta.json"))?;
+        let room = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        if text.len() > room {
+            return Err(nix::errno::Errno::ENOSPC.into());
+        }
+        text.resize(room, b' ');
+        file.write_all_at(&text, 0)
     }
 }
 
@@ -426,6 +445,32 @@ mod tests {
         file.write_last(&meta).unwrap();
         assert_eq!(read(), meta);
         assert!(!dir.join("meta.next").exists());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn without_a_reserve_the_description_is_written_in_its_place_if_it_fits() {
+        let dir = std::env::temp_dir().join(format!("ftrace-analyzer-reserve-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        let mut meta = Meta { format_version: 1, ..Meta::default() };
+        let mut file = MetaFile::create(&dir, &meta).unwrap();
+        file.renew(&meta).unwrap();
+        file.renew(&meta).unwrap();
+        // In the place of the reserve stands what cannot be removed nor written, as on a full disk.
+        let block = |file: &mut MetaFile| {
+            file.reserve = None;
+            let _ = fs::remove_file(dir.join("meta.next"));
+            let _ = fs::create_dir(dir.join("meta.next"));
+        };
+        let read = || Meta::from_json(&fs::read(dir.join("meta.json")).unwrap()).unwrap();
+        block(&mut file);
+        meta.end_reason = "No space left on device".into();
+        file.write_last(&meta).unwrap();
+        assert_eq!(read().end_reason, meta.end_reason);
+        meta.end_reason = "x".repeat(2 * META_RESERVE);
+        block(&mut file);
+        assert!(file.write_last(&meta).is_err());
+        assert_eq!(read().end_reason, "No space left on device", "what was there stays");
         fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -10,7 +10,7 @@ use crate::ids::Pid;
 /// Places the table starts with; a power of two, as every later size.
 const START: usize = 64;
 
-/// A map from thread ids to 32-bit values. Any `Pid` but [`PidTable::FREE`] can be a key.
+/// A map from thread ids to 32-bit values. Any `Pid` but `PidTable::FREE` can be a key.
 #[derive(Debug)]
 pub struct PidTable {
     cells: Vec<(Pid, u32)>,

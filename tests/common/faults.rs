@@ -299,7 +299,11 @@ pub fn number_after(text: &str, key: &str) -> u64 {
 
 /// What the text report's footer says of the balance: decoded, lost, not stored, written.
 pub fn balance(report: &str) -> (u64, u64, u64, u64) {
-    let line = report.lines().rev().find(|line| line.contains("decoded, ")).unwrap_or_else(|| panic!("{report}"));
+    let line = report
+        .lines()
+        .rev()
+        .find(|line| line.contains("decoded") && line.starts_with("# "))
+        .unwrap_or_else(|| panic!("{report}"));
     let before = |word: &str| {
         let Some(at) = line.find(word) else { return 0 };
         line[..at].trim_end().rsplit(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
