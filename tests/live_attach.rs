@@ -175,3 +175,22 @@ fn a_follower_that_goes_away_costs_the_recording_nothing() {
     live.expect_nothing_left();
     live.bin(&["report", &id]).expect_code(0);
 }
+
+#[test]
+fn follow_ends_when_its_reader_has_gone_and_the_recording_does_not() {
+    let test = "follow_ends_when_its_reader_has_gone_and_the_recording_does_not";
+    let Some(live) = Live::new(test, &[]) else { return };
+    let mut traced = live.command("sh").args(["-c", "while :; do /bin/true; sleep 0.05; done"]).spawn().unwrap();
+    let id = format!("pid:{}", traced.id());
+    let mut attach = live.start(&["attach", &id], "attach");
+    let name = format!("pid-{}", traced.id());
+    wait_for("a recorder", || live.recorder(&name));
+    let piped = format!("{} follow {name} | head -1", env!("CARGO_BIN_EXE_ftrace-analyzer"));
+    let head = live.command("timeout").args(["20", "sh", "-c", &piped]).output().unwrap();
+    assert!(head.status.success(), "follow goes on without a reader: {head:?}");
+    assert_eq!(String::from_utf8_lossy(&head.stdout).lines().count(), 1);
+    assert!(live.recorder(&name).is_some(), "the recording has ended with its reader");
+    traced.kill().unwrap();
+    traced.wait().unwrap();
+    live::wait(&mut attach, "attach");
+}

@@ -14,6 +14,7 @@
 mod damage;
 mod formats;
 mod meta;
+mod meta_file;
 mod reader;
 mod stream;
 mod writer;
@@ -24,6 +25,7 @@ pub use meta::{
     Anchor, ContainerMeta, CpuStats, EndState, HostMeta, InitialTask, Meta, OptionsMeta, PageMeta, Trimmed,
     FORMAT_VERSION, META_MAX,
 };
+pub use meta_file::MetaFile;
 pub use reader::{list_recordings, Conservation, Recording, Segment};
 pub use stream::{Counts, Item, Stream, Tail};
-pub use writer::{create_base, segment_name, MetaFile, SegmentWriter, Store};
+pub use writer::{create_base, segment_name, SegmentWriter, Store};

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `meta.json` on disk: replaced so that it is whole at every moment, and can be written when the disk is full.
+//!
+//! The next text goes into blocks that were reserved when there was room, and takes the file's place by rename(2). Source
+//! of the durability rules: fsync(2), rename(2); not every file system orders a rename behind the data.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use super::meta::Meta;
+use super::writer::create_new;
+use crate::error::{Error, Result};
+
+/// Bytes reserved on disk for what the end of a recording adds to its `meta.json`: 100 bytes a CPU, and the problems.
+const META_RESERVE: usize = 16 << 10;
+
+/// `meta.json` with its reserve.
+#[derive(Debug)]
+pub struct MetaFile {
+    dir: PathBuf,
+    /// `meta.next`: blocks on disk that take the next text.
+    reserve: Option<File>,
+    /// The reserve holds a text that waits to become `meta.json`.
+    staged: bool,
+}
+
+impl MetaFile {
+    fn reserve_path(&self) -> PathBuf {
+        self.dir.join("meta.next")
+    }
+
+    /// Writes the file for the first time and reserves the blocks of its successor.
+    pub fn create(dir: &Path, meta: &Meta) -> Result<MetaFile> {
+        let path = dir.join("meta.json");
+        let text = meta.to_json();
+        let mut file = create_new(&path)?;
+        file.write_all(&text).map_err(|why| Error::io("write", &path, why))?;
+        let mut meta_file = MetaFile::reopen(dir);
+        meta_file.reserve(text.len())?;
+        Ok(meta_file)
+    }
+
+    /// Takes over the file of a recorder that died.
+    pub fn reopen(dir: &Path) -> MetaFile {
+        MetaFile { dir: dir.to_owned(), reserve: None, staged: false }
+    }
+
+    /// Takes blocks for a text of `len` bytes and what the end of a recording adds to it.
+    fn reserve(&mut self, len: usize) -> Result<()> {
+        let path = self.reserve_path();
+        let _ = fs::remove_file(&path);
+        let mut file = create_new(&path)?;
+        let blank = vec![b' '; len.next_multiple_of(4096) + META_RESERVE];
+        if let Err(why) = file.write_all(&blank) {
+            let _ = fs::remove_file(&path);
+            return Err(Error::io("write", &path, why));
+        }
+        self.reserve = Some(file);
+        Ok(())
+    }
+
+    /// Puts the text into the reserve.
+    fn fill(&mut self, text: &[u8]) -> Result<()> {
+        if self.reserve.is_none() {
+            self.reserve(text.len())?;
+        }
+        let path = self.reserve_path();
+        let Some(file) = &mut self.reserve else { return Ok(()) };
+        // Spaces up to the end of what was reserved: shortening would give blocks back that may be gone when we need them.
+        let size = file.metadata().map_or(0, |data| data.len() as usize);
+        let mut padded = text.to_vec();
+        padded.resize(size.max(text.len()), b' ');
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(&padded))
+            .map_err(|why| Error::io("write", &path, why))
+    }
+
+    /// Makes the reserve's text the file. The data is on disk before the name is: not every file system sees to that.
+    fn commit(&mut self) -> Result<()> {
+        let path = self.reserve_path();
+        if let Some(file) = self.reserve.take() {
+            file.sync_data().map_err(|why| Error::io("sync", &path, why))?;
+        }
+        self.staged = false;
+        fs::rename(&path, self.dir.join("meta.json")).map_err(|why| Error::io("rename", &path, why))
+    }
+
+    /// Renews the file while the recording goes on, without waiting for the disk: the text of this time becomes the file
+    /// at the next, when the kernel has long written it.
+    pub fn renew(&mut self, meta: &Meta) -> Result<()> {
+        let text = meta.to_json();
+        if std::mem::take(&mut self.staged) {
+            self.commit()?;
+            self.reserve(text.len())?;
+        }
+        self.fill(&text)?;
+        self.staged = true;
+        Ok(())
+    }
+
+    /// Replaces the file for the last time; on a full disk the reserved blocks take the text.
+    pub fn write_last(&mut self, meta: &Meta) -> Result<()> {
+        let text = meta.to_json();
+        if let Err(why) = self.fill(&text) {
+            return self.overwrite(text).map_err(|_| why);
+        }
+        if let Some(file) = &self.reserve {
+            let _ = file.set_len(text.len() as u64);
+        }
+        self.commit()
+    }
+
+    /// Writes into the blocks of the file itself, which has the reserve's size from the second time on: a machine that dies
+    /// meanwhile may leave garbage, but otherwise a disk that was full at the last renewal would hide why the recording
+    /// ended.
+    fn overwrite(&self, mut text: Vec<u8>) -> io::Result<()> {
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+        let file = fs::OpenOptions::new().write(true).custom_flags(flags).open(self.dir.join("meta.json"))?;
+        let room = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        if text.len() > room {
+            return Err(nix::errno::Errno::ENOSPC.into());
+        }
+        text.resize(room, b' ');
+        file.write_all_at(&text, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::DirBuilderExt;
+
+    use super::*;
+
+    #[test]
+    fn meta_json_is_whole_at_every_moment_and_keeps_its_reserve() {
+        let dir = std::env::temp_dir().join(format!("ftrace-analyzer-meta-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        let read = || Meta::from_json(&fs::read(dir.join("meta.json")).unwrap()).unwrap();
+        let mut meta = Meta { format_version: 1, ..Meta::default() };
+        let mut file = MetaFile::create(&dir, &meta).unwrap();
+        meta.end_reason = "one".into();
+        file.renew(&meta).unwrap();
+        assert_eq!(read().end_reason, "");
+        meta.end_reason = "two".into();
+        file.renew(&meta).unwrap();
+        assert_eq!(read().end_reason, "one");
+        let reserved = fs::metadata(dir.join("meta.next")).unwrap().len();
+        assert!(reserved as usize >= META_RESERVE + meta.to_json().len());
+        meta.problems = vec!["a problem that is longer than what was there before".into(); 400];
+        file.write_last(&meta).unwrap();
+        assert_eq!(read(), meta);
+        assert!(!dir.join("meta.next").exists());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn without_a_reserve_the_description_is_written_in_its_place_if_it_fits() {
+        let dir = std::env::temp_dir().join(format!("ftrace-analyzer-reserve-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        let mut meta = Meta { format_version: 1, ..Meta::default() };
+        let mut file = MetaFile::create(&dir, &meta).unwrap();
+        file.renew(&meta).unwrap();
+        file.renew(&meta).unwrap();
+        // In the place of the reserve stands what cannot be removed nor written, as on a full disk.
+        let block = |file: &mut MetaFile| {
+            file.reserve = None;
+            let _ = fs::remove_file(dir.join("meta.next"));
+            let _ = fs::create_dir(dir.join("meta.next"));
+        };
+        let read = || Meta::from_json(&fs::read(dir.join("meta.json")).unwrap()).unwrap();
+        block(&mut file);
+        meta.end_reason = "No space left on device".into();
+        file.write_last(&meta).unwrap();
+        assert_eq!(read().end_reason, meta.end_reason);
+        meta.end_reason = "x".repeat(2 * META_RESERVE);
+        block(&mut file);
+        assert!(file.write_last(&meta).is_err());
+        assert_eq!(read().end_reason, "No space left on device", "what was there stays");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
