@@ -37,6 +37,14 @@ impl Write for Sink {
 fn dir() -> PathBuf {
     let shared = PathBuf::from("/dev/shm");
     let base = if shared.is_dir() { shared } else { std::env::temp_dir() };
+    // Nobody tells a target that it ends: the next one clears up.
+    for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix("ftrace-analyzer-fuzz-"));
+        if pid.is_some_and(|pid| !PathBuf::from(format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
     let dir = base.join(format!("ftrace-analyzer-fuzz-{}", std::process::id()));
     fs::create_dir_all(&dir).expect("a directory for the recording");
     dir
