@@ -93,11 +93,16 @@ pub fn missing(needs: &[Need]) -> Option<String> {
 pub fn work() -> Option<&'static Path> {
     static WORK: OnceLock<Option<PathBuf>> = OnceLock::new();
     let made = WORK.get_or_init(|| {
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("live-work-{}", std::process::id()));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/live_work.c");
-        let mut cc = Command::new("cc");
-        let done = cc.args(["-O1", "-static", "-pthread", "-o"]).arg(&program).arg(source).status();
-        done.is_ok_and(|status| status.success()).then_some(program)
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("live-work");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/live_work.c");
+        let modified = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+        if modified(&program) > modified(&source) {
+            return Some(program);
+        }
+        let fresh = program.with_extension(std::process::id().to_string());
+        let done = Command::new("cc").args(["-O1", "-static", "-pthread", "-o"]).arg(&fresh).arg(source).status();
+        let linked = done.is_ok_and(|status| status.success());
+        (linked && fs::rename(fresh, &program).is_ok()).then_some(program)
     });
     made.as_deref()
 }
