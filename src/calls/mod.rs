@@ -11,9 +11,11 @@
 //! [`Lines`]. What is not known is not made up: see [`End`] and [`Call::uncertain`].
 
 mod ending;
+mod lifecycle;
 mod order;
 mod pairing;
 mod prepass;
+mod special;
 #[cfg(test)]
 mod tests;
 
@@ -53,7 +55,7 @@ pub enum End {
 pub struct Call {
     /// When it was entered, trace clock; where that is not known, when it ended.
     pub entered: Timestamp,
-    /// When it ended; equal to `entered` where it did not or where the beginning is not known.
+    /// When it ended; for [`End::Unfinished`] when that was known, for all others but [`End::Returned`] equal to `entered`.
     pub ended: Timestamp,
     /// The result: negative error numbers down to -4095, those the kernel keeps for itself (ERESTARTSYS) included.
     pub ret: i64,
@@ -92,7 +94,7 @@ impl Call {
     #[inline]
     pub fn errno(&self) -> Option<i32> {
         let returned = matches!(self.end, End::Returned | End::StartUnknown | End::Refused);
-        if returned && (-4095..0).contains(&self.ret) && !pairing::is_sigreturn(self.abi, self.nr) {
+        if returned && (-4095..0).contains(&self.ret) && !special::is_sigreturn(self.abi, self.nr) {
             i32::try_from(-self.ret).ok()
         } else {
             None

@@ -158,6 +158,8 @@ impl<L: Lines> Steps for Order<'_, L> {
             self.first += 1;
         } else {
             self.push(Entry::Call(*call));
+            // The push may have emptied the queue in front of it.
+            self.release();
         }
     }
 
@@ -167,6 +169,7 @@ impl<L: Lines> Steps for Order<'_, L> {
             self.first += 1;
         } else {
             self.push(Entry::Note(Box::new(note)));
+            self.release();
         }
     }
 }

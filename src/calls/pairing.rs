@@ -4,7 +4,7 @@
 //! An exit without an enter is: the return of clone in the child (x86 writes one, arm does not; kernel/entry), a call
 //! answered by seccomp (which runs before `trace_sys_enter`), a call that began before tracing did, or one whose enter
 //! was lost. The kernel marks none of them, so the task's history decides. execve's exit comes after
-//! `sched_process_exec`; `rt_sigreturn` on x86 and arm64 exits with the number -1.
+//! `sched_process_exec`, on x86 with the new program's number; `rt_sigreturn` on x86 and arm64 exits with the number -1.
 
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Result};
@@ -13,12 +13,14 @@ use crate::ids::{CpuId, Pid, SyscallNr, Timestamp};
 use crate::recording::{Item, Meta};
 use crate::tasks::{Abis, Comm, Slot, Tasks, Votes};
 
-use super::ending::{GroupEnd, ThreadEnd, KILL};
-use super::{Call, End, Note, Steps, What};
+use super::ending::{GroupEnd, ThreadEnd};
+use super::lifecycle::about_recording;
+use super::special::{is_exec, is_sigreturn, special, ExecMark};
+use super::{Call, End, Steps, What};
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Not known: no event yet.
     #[default]
     Unknown,
@@ -35,112 +37,43 @@ enum Phase {
 /// What is kept per task; `T` is the ticket of [`Steps`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct State<T> {
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Time of its last call event.
-    last: Timestamp,
+    pub(super) last: Timestamp,
     /// The open call ([`Phase::Inside`]).
-    entered: Timestamp,
-    nr: SyscallNr,
-    args: [u64; 6],
+    pub(super) entered: Timestamp,
+    pub(super) nr: SyscallNr,
+    pub(super) args: [u64; 6],
     /// The task's number then: an execve by another thread than the leader changes it.
-    pid: Pid,
-    comm: Comm,
-    abi: Option<Abi>,
+    pub(super) pid: Pid,
+    pub(super) comm: Comm,
+    pub(super) abi: Option<Abi>,
     /// It has called execve and not entered a call since: the ABI of the program it ran before.
-    before_exec: Option<Abi>,
-    ticket: T,
+    pub(super) before_exec: Option<Abi>,
+    pub(super) ticket: T,
     /// Whether its own end is in sight.
-    end: ThreadEnd,
+    pub(super) end: ThreadEnd,
     /// Its process's; kept with the leader only.
-    group: GroupEnd,
-}
-
-/// Numbers of one ABI's calls that pairing treats on their own.
-#[derive(Clone, Copy, Debug)]
-struct Special {
-    exit: SyscallNr,
-    exit_group: SyscallNr,
-    sigreturn: SyscallNr,
-    rt_sigreturn: SyscallNr,
-    execve: SyscallNr,
-    execveat: SyscallNr,
-    clone: SyscallNr,
-    clone3: SyscallNr,
-    fork: SyscallNr,
-    vfork: SyscallNr,
-}
-
-const NO_SUCH_CALL: SyscallNr = SyscallNr::MIN;
-
-const fn special(abi: Abi) -> Special {
-    match abi {
-        Abi::X86_64 => Special {
-            exit: 60,
-            exit_group: 231,
-            sigreturn: NO_SUCH_CALL,
-            rt_sigreturn: 15,
-            execve: 59,
-            execveat: 322,
-            clone: 56,
-            clone3: 435,
-            fork: 57,
-            vfork: 58,
-        },
-        Abi::I386 => Special {
-            exit: 1,
-            exit_group: 252,
-            sigreturn: 119,
-            rt_sigreturn: 173,
-            execve: 11,
-            execveat: 358,
-            clone: 120,
-            clone3: 435,
-            fork: 2,
-            vfork: 190,
-        },
-        Abi::Aarch64 => Special {
-            exit: 93,
-            exit_group: 94,
-            sigreturn: NO_SUCH_CALL,
-            rt_sigreturn: 139,
-            execve: 221,
-            execveat: 281,
-            clone: 220,
-            clone3: 435,
-            fork: NO_SUCH_CALL,
-            vfork: NO_SUCH_CALL,
-        },
-        Abi::Arm => Special {
-            exit: 1,
-            exit_group: 248,
-            sigreturn: 119,
-            rt_sigreturn: 173,
-            execve: 11,
-            execveat: 387,
-            clone: 120,
-            clone3: 435,
-            fork: 2,
-            vfork: 190,
-        },
-    }
-}
-
-/// Whether the call leaves a restored register where a result would be.
-#[inline]
-pub(super) fn is_sigreturn(abi: Abi, nr: SyscallNr) -> bool {
-    let special = special(abi);
-    nr == special.rt_sigreturn || nr == special.sigreturn
+    pub(super) group: GroupEnd,
 }
 
 /// Follows the tasks of a recording and pairs their calls; see the module's description.
 pub struct Tracker<S: Steps> {
-    tasks: Tasks<State<S::Ticket>>,
-    native: Abi,
+    pub(super) tasks: Tasks<State<S::Ticket>>,
+    pub(super) native: Abi,
     /// Whether the child of clone writes an exit of its own.
     child_returns: bool,
+    /// Whether an exit without enter can tell a refusal: not where only failed calls were recorded.
+    refusals: bool,
+    /// What execve's exit tells of the new program's ABI.
+    exec_mark: ExecMark,
     /// The latest end of all gaps so far.
     gap_end: Timestamp,
-    votes: Option<Votes>,
+    /// CPUs whose events are missing since a damaged place, up to their next event.
+    damaged: Vec<CpuId>,
+    /// The latest end of the other gaps while there are such CPUs; `gap_end` then lies beyond all times.
+    gap_end_known: Timestamp,
+    pub(super) votes: Option<Votes>,
     /// Time of the newest event.
     now: Timestamp,
 }
@@ -158,7 +91,11 @@ impl<S: Steps> Tracker<S> {
         Ok(Tracker {
             native: abis.native,
             child_returns: matches!(arch, Arch::X86_64 | Arch::X86),
+            refusals: !meta.options.errors_only,
+            exec_mark: ExecMark::new(arch, &meta.host.release),
             gap_end: 0,
+            damaged: Vec::new(),
+            gap_end_known: 0,
             votes: (vote && abis.compat.is_some()).then(|| Votes::new(&abis)),
             tasks: Tasks::new(meta, abis),
             now: 0,
@@ -197,6 +134,9 @@ impl<S: Steps> Tracker<S> {
             Item::Event { pid, .. } if pid < 0 => {}
             Item::Event { ts, cpu, pid, event } => {
                 self.now = ts;
+                if !self.damaged.is_empty() {
+                    self.recovered(ts, cpu);
+                }
                 match event {
                     Event::SysEnter { nr, args } => self.enter(ts, cpu, pid, nr, &args, steps),
                     Event::SysExit { nr, ret } => self.exit(ts, cpu, pid, nr, ret, steps),
@@ -205,23 +145,40 @@ impl<S: Steps> Tracker<S> {
             }
             Item::Lost { cpu, from, to, count } => {
                 self.gap_end = self.gap_end.max(to);
+                self.gap_end_known = self.gap_end_known.max(to);
                 steps.note(about_recording(from, What::Lost { cpu, from, to, count }));
             }
             Item::Damaged { cpu, ts, file, offset, error } => {
-                // What the rest of that page held happened before the CPU's next event, whose time is not known yet.
-                self.gap_end = self.gap_end.max(ts.saturating_add(1));
+                // How far the missing events reach shows with the CPU's next one.
+                self.gap_end = Timestamp::MAX;
+                if !self.damaged.contains(&cpu) {
+                    self.damaged.push(cpu);
+                }
                 steps.note(about_recording(ts, What::Damaged { cpu, file, offset, error }));
+            }
+        }
+    }
+
+    /// An event on `cpu`: if it was missing, it is so no more.
+    #[cold]
+    fn recovered(&mut self, ts: Timestamp, cpu: CpuId) {
+        if self.damaged.contains(&cpu) {
+            self.damaged.retain(|other| *other != cpu);
+            self.gap_end_known = self.gap_end_known.max(ts);
+            if self.damaged.is_empty() {
+                self.gap_end = self.gap_end_known;
             }
         }
     }
 
     /// Ends the recording: what is open stays unfinished.
     pub fn finish(&mut self, steps: &mut S) {
+        let now = self.now;
         for task in self.tasks.iter_mut() {
             if task.state.phase == Phase::Inside {
                 task.state.phase = Phase::Unknown;
                 let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: now, ..call });
             }
         }
     }
@@ -238,7 +195,7 @@ impl<S: Steps> Tracker<S> {
         if task.state.phase == Phase::Inside {
             // Its exit was lost.
             let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
         }
         if !task.settled {
             if let Some(votes) = &mut self.votes {
@@ -288,7 +245,7 @@ impl<S: Steps> Tracker<S> {
         state.comm = comm;
         state.abi = Some(abi);
         state.ticket = steps.opened(&call);
-        if nr == special.execve || nr == special.execveat {
+        if is_exec(abi, nr) {
             self.group(slot, |group| group.exec_entered(pid));
         }
         if survived {
@@ -304,7 +261,11 @@ impl<S: Steps> Tracker<S> {
         // A gap that reaches into the time since the task's last event may have swallowed others of it.
         let uncertain = self.gap_end > state.last;
         let abi = state.abi.unwrap_or(task.abi);
-        let matches = nr == state.nr || (nr == -1 && is_sigreturn(abi, state.nr));
+        let matches = nr == state.nr
+            || (nr == -1 && is_sigreturn(abi, state.nr))
+            // x86 puts the new program's number for execve in place of the caller's (arch/x86/kernel/process_64.c
+            // `set_personality_ia32`, seen on 6.18); arm64 keeps it.
+            || (state.before_exec.is_some() && ret == 0);
         if state.phase == Phase::Inside && matches {
             let call = Call {
                 ended: ts,
@@ -316,12 +277,18 @@ impl<S: Steps> Tracker<S> {
             state.phase = Phase::Outside;
             state.last = ts;
             steps.closed(state.ticket, &call);
+            if state.before_exec.take().is_some() {
+                if let Some(abi) = self.exec_mark.abi(nr) {
+                    task.abi = abi;
+                    task.settled = true;
+                }
+            }
             if !task.settled && !is_sigreturn(abi, call.nr) {
                 if let Some(votes) = &mut self.votes {
                     task.settled = votes.returned(task.image, ret);
                 }
             }
-            if ret < 0 && (nr == special(abi).execve || nr == special(abi).execveat) {
+            if ret < 0 && is_exec(abi, nr) {
                 self.group(slot, |group| group.exec_failed(pid));
             }
             return;
@@ -338,17 +305,22 @@ impl<S: Steps> Tracker<S> {
                 self.tasks.make(pid);
             }
         }
-        let (child_returns, native) = (self.child_returns, self.native);
+        let (child_returns, native, refusals) = (self.child_returns, self.native, self.refusals);
         let Some(task) = self.tasks.get_mut(slot) else { return };
         if task.state.phase == Phase::Inside {
             let call = open_call(task.tgid, task.runtime, &task.state, native);
-            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
+            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
         }
         let before = task.state.phase;
         task.state.phase = Phase::Outside;
         task.state.last = ts;
-        // execve returns with the number it was called by, whatever the new program speaks.
-        let abi = task.state.before_exec.take().unwrap_or(task.abi);
+        // An execve returns with the number of the old program's ABI or of the new one's, see `exit`.
+        let before_exec = task.state.before_exec.take();
+        if let Some(abi) = before_exec.and_then(|_| self.exec_mark.abi(nr)) {
+            task.abi = abi;
+            task.settled = true;
+        }
+        let abi = before_exec.filter(|before| is_exec(*before, nr)).unwrap_or(task.abi);
         let special = special(abi);
         let forks = nr == special.clone || nr == special.clone3 || nr == special.fork || nr == special.vfork;
         if child_returns && ret == 0 && forks && matches!(before, Phase::Unknown | Phase::Newborn) {
@@ -365,156 +337,21 @@ impl<S: Steps> Tracker<S> {
             comm: task.comm,
             abi,
             // A sigreturn shows as -1; a skipped call (ptrace) too.
-            end: if before == Phase::Outside && !uncertain && nr >= 0 { End::Refused } else { End::StartUnknown },
+            end: if refusals && before == Phase::Outside && !uncertain && nr >= 0 {
+                End::Refused
+            } else {
+                End::StartUnknown
+            },
             uncertain,
             runtime: task.runtime,
         };
         steps.whole(&call);
     }
-
-    /// Changes what is known of the end of the process that the task belongs to.
-    fn group(&mut self, slot: Slot, change: impl FnOnce(&mut GroupEnd)) {
-        let leader = self.leader(slot);
-        if let Some(task) = self.tasks.get_mut(leader) {
-            change(&mut task.state.group);
-        }
-    }
-
-    fn leader(&self, slot: Slot) -> Slot {
-        match self.tasks.get(slot) {
-            Some(task) if task.tgid != 0 && task.tgid != task.pid => self.tasks.find(task.tgid).unwrap_or(slot),
-            _ => slot,
-        }
-    }
-
-    #[cold]
-    fn other(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, event: Event<'_>, steps: &mut S) {
-        match event {
-            Event::NewTask { pid: child, flags, comm } => self.born(ts, cpu, pid, child, Some(flags), comm, steps),
-            Event::Fork { parent, child, comm } => self.born(ts, cpu, parent, child, None, comm, steps),
-            Event::Rename { pid, comm } => self.tasks.renamed(cpu, pid, comm),
-            Event::Exec { pid, old_pid, filename } => self.execed(ts, pid, old_pid, filename, steps),
-            Event::Exit { pid, comm } => self.ended(ts, cpu, pid, comm, steps),
-            Event::SignalDeliver { sig, code, handler } => {
-                let slot = self.tasks.slot(cpu, pid);
-                let leader = self.leader(slot);
-                let Some(mut group) = self.tasks.get(leader).map(|task| task.state.group) else { return };
-                if let Some(task) = self.tasks.get_mut(slot) {
-                    task.state.end.delivered(&mut group, sig, handler);
-                }
-                self.group(slot, |known| *known = group);
-                if sig != KILL {
-                    self.note(ts, slot, What::Signal { sig, code }, steps);
-                }
-            }
-            Event::SignalGenerate { sig, pid: target, result: 0, .. } => {
-                if let Some(slot) = self.tasks.find(target) {
-                    self.group(slot, |group| group.sent(sig));
-                }
-            }
-            Event::SignalGenerate { .. } | Event::Other { .. } | Event::SysEnter { .. } | Event::SysExit { .. } => {}
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)] // the fields of one event
-    fn born(
-        &mut self,
-        ts: Timestamp,
-        cpu: CpuId,
-        parent: Pid,
-        child: Pid,
-        flags: Option<u64>,
-        comm: &[u8],
-        steps: &mut S,
-    ) {
-        let parent = self.tasks.slot(cpu, parent);
-        if child <= 0 {
-            return;
-        }
-        let newborn = |state: &State<S::Ticket>| state.phase == Phase::Newborn;
-        // A namesake whose end was lost leaves its call behind.
-        if let Some(task) = self.tasks.find(child).and_then(|slot| self.tasks.get(slot)) {
-            if task.state.phase == Phase::Inside {
-                let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
-            }
-        }
-        let Some(slot) = self.tasks.born(ts, parent, child, comm, flags, newborn) else { return };
-        let mut thread = None;
-        if let Some(task) = self.tasks.get_mut(slot) {
-            task.state.phase = Phase::Newborn;
-            task.state.last = ts;
-            thread = flags.map(|_| task.tgid != task.pid);
-        }
-        self.note(ts, parent, What::Fork { child, thread, comm: Comm::new(comm) }, steps);
-    }
-
-    fn execed(&mut self, ts: Timestamp, pid: Pid, old_pid: Pid, filename: &[u8], steps: &mut S) {
-        if pid <= 0 {
-            return;
-        }
-        // The leader that made way, and whose end was lost.
-        if old_pid != pid {
-            if let Some(task) = self.tasks.find(pid).and_then(|slot| self.tasks.get_mut(slot)) {
-                if task.state.phase == Phase::Inside {
-                    let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-                    task.state.phase = Phase::Unknown;
-                    steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
-                }
-            }
-        }
-        let before = self.tasks.find(old_pid).and_then(|slot| self.tasks.get(slot)).map(|task| task.abi);
-        let slot = self.tasks.execed(pid, old_pid, filename);
-        if let Some(task) = self.tasks.get_mut(slot) {
-            task.state.before_exec = before;
-            if task.state.phase != Phase::Inside {
-                // The enter was lost, or came before the recording: an exit that follows is no refusal.
-                task.state.phase = Phase::Unknown;
-            }
-            task.state.group = GroupEnd::default();
-            task.state.end = ThreadEnd::default();
-        }
-        self.note(ts, slot, What::Exec { old_pid, filename: filename.to_vec() }, steps);
-    }
-
-    fn ended(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, comm: &[u8], steps: &mut S) {
-        let slot = self.tasks.slot(cpu, pid);
-        let leader = self.leader(slot);
-        let Some(group) = self.tasks.get(leader).map(|task| task.state.group) else { return };
-        let Some(task) = self.tasks.get_mut(slot) else { return };
-        if task.comm == Comm::default() {
-            task.comm = Comm::new(comm);
-        }
-        let phase = task.state.phase;
-        task.state.phase = Phase::Unknown;
-        if phase == Phase::Inside {
-            let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ..call });
-        }
-        if let (Some(votes), Phase::Inside | Phase::Leaving) = (&mut self.votes, phase) {
-            if !task.settled && !task.state.end.by_signal() {
-                votes.ended_in(task.image, task.state.nr);
-            }
-        }
-        let cause = task.state.end.cause(&group, pid);
-        self.note(ts, slot, What::Exit(cause), steps);
-        self.tasks.exited(ts, slot);
-    }
-
-    fn note(&self, ts: Timestamp, slot: Slot, what: What, steps: &mut S) {
-        let Some(task) = self.tasks.get(slot) else { return };
-        let (pid, tgid, comm, runtime) = (task.pid, task.tgid, task.comm, task.runtime);
-        steps.note(Note { ts, pid, tgid, comm, runtime, what });
-    }
-}
-
-fn about_recording(ts: Timestamp, what: What) -> Note {
-    Note { ts, pid: 0, tgid: 0, comm: Comm::default(), runtime: false, what }
 }
 
 /// The call a task is in.
 #[inline]
-fn open_call<T>(tgid: Pid, runtime: bool, state: &State<T>, native: Abi) -> Call {
+pub(super) fn open_call<T>(tgid: Pid, runtime: bool, state: &State<T>, native: Abi) -> Call {
     Call {
         entered: state.entered,
         ended: state.entered,

@@ -30,7 +30,7 @@ fn parse_buffer(text: &str) -> Result<u64, String> {
     }
 }
 
-/// What a container does not have to carry, or has to: `KEY` or `KEY=VALUE`.
+/// An annotation that a container must carry to be recorded: `KEY` or `KEY=VALUE`.
 fn parse_condition(text: &str) -> Result<(String, Option<String>), String> {
     let (key, value) = match text.split_once('=') {
         Some((key, value)) => (key, Some(value.to_owned())),
@@ -47,23 +47,26 @@ macro_rules! record_verb {
         #[derive(FromArgs, Debug)]
         $(#[$meta])*
         pub struct $name {
-            /// continuous: drain all the time (default); flight: keep only the newest calls in kernel memory and save
-            /// them at the end, on a crash, or on report
+            /// continuous (default): store everything as it happens; flight: keep the newest calls in kernel memory,
+            /// store them at the end or when report asks
             #[argh(option, from_str_fn(parse_mode), default = "Mode::Continuous", arg_name = "mode")]
             pub mode: Mode,
-            /// ring buffer per CPU in KiB (default: 1408 for hooks, 4096 for run and attach, less where memory is short)
+            /// ring buffer per CPU in KiB, 128 or more (default: 1408 for hooks, 4096 for run and attach; less where
+            /// memory is short)
             #[argh(option, from_str_fn(parse_buffer), arg_name = "kib")]
             pub buffer_size_kb: Option<u64>,
-            /// limit of the recording in bytes, or with K, M, G (default 256M, 0: none); the oldest goes first
+            /// size limit of the recording: bytes, or a number with K, M or G (default 256M; 0: no limit); the oldest
+            /// part is removed first
             #[argh(option, from_str_fn(parse_size), default = "MAX_SIZE_DEFAULT", arg_name = "size")]
             pub max_size: u64,
-            /// limit of the recording's age in seconds, or with m, h, d (default none); the oldest goes first
+            /// age limit of what is kept: seconds, or a number with m, h or d (default 0: no limit); the oldest part is
+            /// removed first
             #[argh(option, from_str_fn(parse_time), default = "0", arg_name = "time")]
             pub max_age: u64,
-            /// label of the recording (default: container or command name)
+            /// label of the recording (default: container id or command name)
             #[argh(option, arg_name = "text")]
             pub name: Option<String>,
-            /// where recordings lie (default $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
+            /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
             #[argh(option, default = "default_dir()", arg_name = "dir")]
             pub dir: PathBuf,
             $($extra)*
@@ -90,7 +93,9 @@ macro_rules! record_verb {
 #[argh(
     example = "ftrace-analyzer run -- ls /",
     example = "ftrace-analyzer report --format summary",
-    note = "Recordings lie in /var/lib/ftrace-analyzer, hooks say what went wrong in /run/ftrace-analyzer/hook.log.",
+    note = "Recordings are kept in /var/lib/ftrace-analyzer. \
+            Hooks write what went wrong to /run/ftrace-analyzer/hook.log.",
+    note = "--version prints version, target and build profile.",
     error_code(0, "done"),
     error_code(1, "failed"),
     error_code(2, "wrong usage"),
@@ -133,14 +138,19 @@ impl Verb {
     }
 }
 
-/// Be an OCI hook: start a recorder before the container's process runs, end it when the container has stopped.
+/// Act as an OCI hook: start a recorder before the container's process runs, end it when the container has stopped.
 #[derive(FromArgs, Debug)]
 #[argh(
     subcommand,
     name = "hook",
-    example = "\"hooks\": {{\"createRuntime\": [{{\"path\": \"/usr/bin/ftrace-analyzer\", \"args\": [\"ftrace-analyzer\", \"hook\", \"start\"]}}]}}",
+    example = "\"hooks\": {{\"createRuntime\": [{{\"path\": \"/usr/bin/ftrace-analyzer\", \
+               \"args\": [\"ftrace-analyzer\", \"hook\", \"start\"]}}]}}",
     example = "ftrace-analyzer hook stop < state.json",
-    error_code(0, "always, unless --strict is given; why is written to /run/ftrace-analyzer/hook.log")
+    note = "A failure is written to /run/ftrace-analyzer/hook.log and, where there is one, to the system log.",
+    error_code(0, "always, unless --strict is given"),
+    error_code(1, "failed, with --strict"),
+    error_code(2, "wrong usage, with --strict"),
+    error_code(3, "this kernel or system lacks a feature, with --strict")
 )]
 pub struct Hook {
     #[argh(subcommand)]
@@ -155,39 +165,46 @@ pub enum HookVerb {
 }
 
 record_verb! {
-    /// As prestart or createRuntime hook: begin to record the container whose state comes on standard input. Returns
-    /// when tracing is on.
+    /// As prestart or createRuntime hook: record the container whose state is given on standard input; returns when
+    /// tracing is on.
     #[argh(
         subcommand,
         name = "start",
         example = "ftrace-analyzer hook start --mode flight < state.json",
         example = "ftrace-analyzer hook start --if-annotation ftrace-analyzer/trace=true < state.json",
-        error_code(0, "always, unless --strict is given")
+        note = "The annotation ftrace-analyzer/trace=false keeps a container from being recorded, \
+                ftrace-analyzer/mode chooses the mode.",
+        error_code(0, "always, unless --strict is given"),
+        error_code(1, "failed, with --strict"),
+        error_code(2, "wrong usage, with --strict"),
+        error_code(3, "this kernel or system lacks a feature, with --strict")
     )]
     HookStart {
-        /// do nothing unless the container carries this annotation: KEY or KEY=VALUE
+        /// record only a container that carries this annotation: KEY or KEY=VALUE
         #[argh(option, from_str_fn(parse_condition), arg_name = "cond")]
         pub if_annotation: Option<(String, Option<String>)>,
-        /// a failure keeps the container from starting
+        /// exit with the failure's code, which keeps the container from starting
         #[argh(switch)]
         pub strict: bool,
     }
 }
 
-/// As poststop hook: complete the recording of the container whose state comes on standard input.
+/// As poststop hook: complete the recording of the container whose state is given on standard input.
 #[derive(FromArgs, Debug)]
 #[argh(
     subcommand,
     name = "stop",
     example = "ftrace-analyzer hook stop < state.json",
     example = "ftrace-analyzer hook stop --report /var/log/demo.calls < state.json",
-    error_code(0, "always, unless --strict is given")
+    error_code(0, "always, unless --strict is given"),
+    error_code(1, "failed, with --strict"),
+    error_code(2, "wrong usage, with --strict")
 )]
 pub struct HookStop {
-    /// write the recording as text to this file (absolute path)
+    /// also write the recording as text to this file (an absolute path)
     #[argh(option, arg_name = "file")]
     pub report: Option<PathBuf>,
-    /// where recordings lie (default $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
+    /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
     #[argh(option, default = "default_dir()", arg_name = "dir")]
     pub dir: PathBuf,
     /// exit with the failure's code
@@ -196,14 +213,15 @@ pub struct HookStop {
 }
 
 record_verb! {
-    /// Trace a command of this machine and its children; prints calls as they happen to standard error.
+    /// Trace a command of this machine and its children, and print their calls to standard error as they happen.
     #[argh(
         subcommand,
         name = "run",
         example = "ftrace-analyzer run -- ls /",
         example = "ftrace-analyzer run -o calls.txt --max-size 1G -- make",
-        note = "The exit status is the command's.",
-        error_code(125, "tracing could not be started"),
+        note = "The exit status is the command's; 128 and the signal's number if a signal ended it.",
+        error_code(2, "wrong usage"),
+        error_code(125, "no command was given, or tracing could not be started"),
         error_code(126, "the command could not be executed"),
         error_code(127, "the command was not found")
     )]
@@ -214,41 +232,49 @@ record_verb! {
         /// print no calls, only record
         #[argh(switch, short = 'q')]
         pub quiet: bool,
-        /// the command and its arguments; put -- in front
+        /// the command and its arguments, behind --
         #[argh(positional, greedy)]
         pub command: Vec<String>,
     }
 }
 
 record_verb! {
-    /// Trace what already runs, until Ctrl-C, stop, or its end.
+    /// Trace a container or process that already runs, until Ctrl-C, ftrace-analyzer stop, or its end.
     #[argh(
         subcommand,
         name = "attach",
         example = "ftrace-analyzer attach demo",
         example = "ftrace-analyzer attach pid:1234 --max-age 1h",
-        error_code(4, "done, but data was lost")
+        error_code(0, "done"),
+        error_code(1, "failed"),
+        error_code(2, "wrong usage"),
+        error_code(3, "this kernel or system lacks a feature"),
+        error_code(4, "done, but data was lost or is partial")
     )]
     Attach {
-        /// a container id or the unique beginning of one, or pid:N for a process
+        /// a container id or the unique beginning of one; or pid:N, the process with this number
         #[argh(positional)]
         pub target: String,
     }
 }
 
-/// Print a running recording as it grows, like tail -f.
+/// Print the calls of a running recording as they happen, like tail -f.
 #[derive(FromArgs, Debug)]
 #[argh(
     subcommand,
     name = "follow",
     example = "ftrace-analyzer follow demo",
-    example = "ftrace-analyzer follow demo | grep EACCES"
+    example = "ftrace-analyzer follow demo | grep EACCES",
+    error_code(0, "done"),
+    error_code(1, "failed"),
+    error_code(2, "wrong usage"),
+    error_code(4, "the recording ended, but data was lost or is partial")
 )]
 pub struct Follow {
-    /// container id, label or recording; the unique beginning of one
+    /// container id, label or directory of a running recording, or the unique beginning of its name
     #[argh(positional)]
     pub id: String,
-    /// show the runtime's own set-up before the container's execve, too
+    /// print the calls of the container runtime's own set-up, too
     #[argh(switch)]
     pub with_runtime: bool,
 }
@@ -260,114 +286,137 @@ pub struct Follow {
     name = "stop",
     example = "ftrace-analyzer stop demo",
     example = "ftrace-analyzer stop demo && ftrace-analyzer report demo",
-    error_code(4, "done, but data was lost")
+    error_code(0, "done"),
+    error_code(1, "failed"),
+    error_code(2, "wrong usage"),
+    error_code(4, "done, but data was lost or is partial")
 )]
 pub struct Stop {
-    /// container id, label or recording; the unique beginning of one
+    /// container id, label or directory of a running recording, or the unique beginning of its name
     #[argh(positional)]
     pub id: String,
 }
 
-/// List running and finished recordings.
+/// List running and finished recordings, the oldest first.
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "list", example = "ftrace-analyzer list", example = "ftrace-analyzer list --json")]
+#[argh(
+    subcommand,
+    name = "list",
+    example = "ftrace-analyzer list",
+    example = "ftrace-analyzer list --json",
+    error_code(0, "done"),
+    error_code(1, "a recording could not be read; the others are listed"),
+    error_code(2, "wrong usage")
+)]
 pub struct List {
-    /// one JSON object a line
+    /// print one JSON object a line instead of a table
     #[argh(switch)]
     pub json: bool,
-    /// where recordings lie (default $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
+    /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
     #[argh(option, default = "default_dir()", arg_name = "dir")]
     pub dir: PathBuf,
 }
 
-/// Show a recording, also one that still runs; the newest without a name.
+/// Show a recording, finished or still running; without a name, the newest.
 #[derive(FromArgs, Debug)]
 #[argh(
     subcommand,
     name = "report",
     example = "ftrace-analyzer report demo --format summary",
     example = "ftrace-analyzer report --errors-only --syscalls openat,execve",
+    note = "Filters choose what is shown; what was decoded and lost is always counted over the whole recording.",
+    error_code(0, "done"),
+    error_code(1, "failed"),
+    error_code(2, "wrong usage"),
+    error_code(3, "the recording is of a machine or a format that this program has no decoder for"),
     error_code(4, "done, but data was lost or is partial")
 )]
 pub struct Report {
-    /// container id, label, recording or path of one; the unique beginning of a name
+    /// container id, label, name or path of a recording, or the unique beginning of its name
     #[argh(positional)]
     pub recording: Option<String>,
-    /// text (default), summary or json
+    /// text (default): a line a call; summary: counts and times a call; json: an object a line
     #[argh(option, default = "String::from(\"text\")", arg_name = "format")]
     pub format: String,
-    /// the summary as one JSON object; with text the same as --format json
+    /// print JSON: with --format summary one object, else the same as --format json
     #[argh(switch)]
     pub json: bool,
     /// write to this file instead of standard output
     #[argh(option, short = 'o', arg_name = "file")]
     pub output: Option<PathBuf>,
-    /// only these calls: names, separated by commas; ! in front of one excludes it
+    /// only these calls: names separated by commas; a list that begins with ! names those to leave out
     #[argh(option, arg_name = "list")]
     pub syscalls: Option<String>,
     /// only calls that failed
     #[argh(switch)]
     pub errors_only: bool,
-    /// only this task (global thread or process id)
+    /// only this task: a thread, or a process with all its threads (numbers of the initial pid namespace)
     #[argh(option, arg_name = "n")]
     pub pid: Option<i32>,
     /// only tasks of this name
     #[argh(option, arg_name = "name")]
     pub comm: Option<String>,
-    /// from this time on: offset from the start (1.5s) or wall clock (09:24:53, 2026-11-23T09:24:53Z)
+    /// from this time on: offset from the start (1.5s, 20ms, 5m) or UTC (09:24:53, 2026-11-23T09:24:53Z)
     #[argh(option, arg_name = "time")]
     pub since: Option<String>,
-    /// up to this time: as --since
+    /// up to this time, written as for --since
     #[argh(option, arg_name = "time")]
     pub until: Option<String>,
-    /// only calls that took at least this long (10us, 5ms, 1s)
+    /// only calls that took at least this long (10us, 5ms, 1s; a bare number is seconds)
     #[argh(option, arg_name = "time")]
     pub min_duration: Option<String>,
-    /// leave out the runtime's own set-up before the container's execve (the default)
+    /// leave out the calls of the container runtime's own set-up (the default)
     #[argh(switch)]
     pub container_only: bool,
-    /// show the runtime's own set-up, too
+    /// show the calls of the container runtime's own set-up, too
     #[argh(switch)]
     pub with_runtime: bool,
-    /// where recordings lie (default $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
+    /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
     #[argh(option, default = "default_dir()", arg_name = "dir")]
     pub dir: PathBuf,
 }
 
-/// Tell what this kernel and system can do, what is missing and how to get it.
+/// Tell what this kernel and system can do, what is missing, and how to get it.
 #[derive(FromArgs, Debug)]
 #[argh(
     subcommand,
     name = "doctor",
     example = "ftrace-analyzer doctor",
     example = "ftrace-analyzer doctor --json",
-    error_code(3, "the main job can not run here")
+    error_code(0, "containers can be recorded here"),
+    error_code(2, "wrong usage"),
+    error_code(3, "containers can not be recorded here")
 )]
 pub struct Doctor {
-    /// one JSON object
+    /// print one JSON object instead of text
     #[argh(switch)]
     pub json: bool,
-    /// where recordings lie (default $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
+    /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
     #[argh(option, default = "default_dir()", arg_name = "dir")]
     pub dir: PathBuf,
 }
 
-/// Remove what killed recorders left (their last events are saved first) and apply limits to the recordings.
+/// Save the last events of killed recorders, remove what they left, and apply limits to the finished recordings.
 #[derive(FromArgs, Debug)]
 #[argh(
     subcommand,
     name = "gc",
     example = "ftrace-analyzer gc",
-    example = "ftrace-analyzer gc --max-total 1G --max-age 7d"
+    example = "ftrace-analyzer gc --max-total 1G --max-age 7d",
+    error_code(0, "done, or nothing to do"),
+    error_code(1, "something could not be cleaned up"),
+    error_code(2, "wrong usage")
 )]
 pub struct Gc {
-    /// remove the oldest finished recordings until all take no more than this (default 0: no limit)
+    /// remove the oldest finished recordings until all take no more than this: bytes, or a number with K, M or G
+    /// (default 0: no limit)
     #[argh(option, from_str_fn(parse_size), default = "0", arg_name = "size")]
     pub max_total: u64,
-    /// remove finished recordings that are older than this (default 0: no limit)
+    /// remove finished recordings that ended longer ago than this: seconds, or a number with m, h or d (default 0: no
+    /// limit)
     #[argh(option, from_str_fn(parse_time), default = "0", arg_name = "time")]
     pub max_age: u64,
-    /// where recordings lie (default $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
+    /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
     #[argh(option, default = "default_dir()", arg_name = "dir")]
     pub dir: PathBuf,
 }

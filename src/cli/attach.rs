@@ -48,7 +48,6 @@ fn target(label: String, container: ContainerMeta, mut pids: Vec<Pid>) -> Target
 
 pub fn main(args: &Attach) -> Result<u8> {
     let target = find_target(&args.target)?;
-    // Before anything is made: a Ctrl-C during set-up is then seen by the loop.
     sys::ignore_signal(Signal::SIGPIPE);
     let session = Session::start(&target, &args.record_options())?;
     let dir = session.dir().to_owned();

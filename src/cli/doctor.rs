@@ -11,7 +11,7 @@ use crate::error::{exit, Result};
 use crate::format::{parse_header_page, Schema};
 use crate::json::Json;
 use crate::proc;
-use crate::recorder::{run_dir, running};
+use crate::recorder::{buffer_kb, run_dir, running, Origin, KERNEL_BUFFER_KB};
 use crate::tracefs::Tracefs;
 
 /// How a check came out.
@@ -141,9 +141,8 @@ fn check_events(checks: &mut Checks, tracefs: &Tracefs) {
         &format!("missing events: {}", missing.join(", ")),
         "tasks keep their first names and ends stay unexplained",
     );
-    let readme = tracefs.read_top("README").unwrap_or_default();
     checks.test(
-        readme.contains("set_event_pid"),
+        tracefs.read_top("set_event_pid").is_some(),
         Verdict::Bad,
         "set-event-pid",
         "filter by task, inherited by children",
@@ -166,44 +165,28 @@ fn check_events(checks: &mut Checks, tracefs: &Tracefs) {
         tracefs.read_top("buffer_subbuf_size_kb").is_some(),
         Verdict::Less,
         "subbuf-size",
-        "sub-buffer size can be chosen: recordings use 64 KiB, which loses least",
+        "sub-buffer size can be chosen: run and attach use 64 KiB, which costs the traced task least",
         "sub-buffer size is fixed (kernels before 6.8)",
         "under more than a million events a second use a larger --buffer-size-kb",
-    );
-    checks.test(
-        readme.contains("event probe") || readme.contains("e[:["),
-        Verdict::Info,
-        "event-probes",
-        "event probes (strings of arguments)",
-        "no event probes: CONFIG_EPROBE_EVENTS, or CONFIG_KPROBE_EVENTS before 6.13",
-        "",
-    );
-    checks.test(
-        readme.contains("hist"),
-        Verdict::Info,
-        "hist-triggers",
-        "hist triggers (counting in the kernel)",
-        "no hist triggers: CONFIG_HIST_TRIGGERS",
-        "",
     );
     let clock = tracefs.default_clock();
     checks.add(Verdict::Info, "clock", format!("trace clock: {clock}"), "");
 }
 
 fn check_room(checks: &mut Checks, tracefs: Option<&Tracefs>, dir: &Path) {
-    let cpus = std::fs::read_dir(tracefs.map_or_else(|| Path::new("/").to_owned(), |t| t.root().join("per_cpu")))
-        .map_or(1, |entries| entries.count().max(1)) as u64;
-    let available = proc::mem_available_kb().unwrap_or(0);
-    let share = (available / 8 / cpus).max(128);
-    let buffer = share.min(1408);
+    let cpus = tracefs.map_or(1, Tracefs::cpu_count);
+    let available = proc::mem_available_kb().unwrap_or(u64::MAX);
+    let hook = buffer_kb(Origin::Hook, KERNEL_BUFFER_KB, available, cpus);
+    let run = buffer_kb(Origin::Run, KERNEL_BUFFER_KB, available, cpus);
+    let short = hook < KERNEL_BUFFER_KB;
     checks.add(
-        if buffer < 1408 { Verdict::Less } else { Verdict::Info },
+        if short { Verdict::Less } else { Verdict::Info },
         "buffers",
         format!(
-            "buffers of {buffer} KiB on each of {cpus} CPUs for a recording; {} available",
-            units::show_size(available << 10)
+            "ring buffers on each of {cpus} CPUs: {hook} KiB for hooks, {run} KiB for run and attach; {} of memory available",
+            units::show_size(available.saturating_mul(1024))
         ),
-        if buffer < 1408 { "memory is short: fewer recordings at once lose less" } else { "" },
+        if short { "memory is short: fewer recordings at once lose less" } else { "" },
     );
     // The nearest directory that exists tells the file system.
     let existing = dir.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));

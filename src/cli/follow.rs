@@ -19,6 +19,9 @@ use crate::report::{Filter, Live, Options};
 /// How long a word of the recorder is waited for before `idle` is called again.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// How long a recorder may take to store what the kernel's buffers hold.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+
 fn state_of(dir: &Path) -> Option<RunState> {
     running().into_iter().find(|state| Path::new(&state.recording) == dir)
 }
@@ -41,10 +44,16 @@ pub fn wait_end(recorder: &Spawned) {
 /// code that the recording deserves.
 pub fn print(dir: &Path, output: impl Write, with_runtime: bool, idle: &mut dyn FnMut()) -> Result<u8> {
     let mut client = state_of(dir).and_then(|state| Client::connect(&state).ok());
+    let mut recording = Recording::open(dir)?;
     if let Some(client) = &mut client {
+        if recording.meta.options.mode == "flight" {
+            // What has been overwritten so far shows only in what the kernel has now.
+            client.flush(FLUSH_PATIENCE)?;
+            recording = Recording::open(dir)?;
+        }
         client.follow()?;
     }
-    let recording = Recording::open(dir)?;
+    recording.find_start()?;
     let mut stream = recording.stream(Tail::Wait)?;
     let options = Options { filter: Filter { with_runtime, ..Filter::default() }, ..Options::default() };
     let mut live = Some(Live::text(&recording.meta, &options, output)?);

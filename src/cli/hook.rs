@@ -12,7 +12,7 @@ use super::args::{Hook, HookStart, HookStop, HookVerb};
 use super::{out, report, select};
 use crate::error::{exit, Error, Result};
 use crate::oci::{parse_state, State, STATE_MAX};
-use crate::recorder::{self, end_recorder, find_running, log, Mode, Origin, Target};
+use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, Target};
 use crate::recording::{ContainerMeta, EndState, Recording};
 
 /// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
@@ -105,7 +105,7 @@ fn start(args: &HookStart) -> Result<()> {
         )
         .hint("hook start belongs to prestart or createRuntime, where the container's process exists"));
     };
-    if let Ok(running) = find_running(state.id.as_str()) {
+    if let Some(running) = find_container_recorder(state.id.as_str()) {
         let meta = Recording::read_meta(Path::new(&running.recording));
         if running.init_pid == init_pid && meta.is_ok_and(|meta| meta.end_state() == EndState::Running) {
             // Both prestart and createRuntime are configured: one recorder is enough.
@@ -147,15 +147,15 @@ fn named(why: Error, state: &State) -> Error {
 fn stop(args: &HookStop) -> Result<()> {
     let state = read_state()?;
     let id = state.id.as_str();
-    match find_running(id) {
-        Ok(running) => {
+    match find_container_recorder(id) {
+        Some(running) => {
             if !end_recorder(&running, STOP_PATIENCE)? {
                 let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
                 return Err(Error::sys(format!("complete the recording of container {id}"), late));
             }
         }
         // Ended by itself, stopped before, never started, or killed: the last leaves something to clean up.
-        Err(_) => {
+        None => {
             for problem in recorder::sweep().problems {
                 log(&format!("hook: {problem}"));
             }

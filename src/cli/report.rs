@@ -36,18 +36,25 @@ fn format_of(args: &Report) -> Result<Format> {
 
 /// Opens the recording; one that still runs is brought up to date first.
 fn open(dir: &Path) -> Result<Recording> {
+    bring_up_to_date(dir)?;
+    let mut recording = Recording::open(dir)?;
+    recording.find_start()?;
+    Ok(recording)
+}
+
+fn bring_up_to_date(dir: &Path) -> Result<()> {
     let recording = Recording::open(dir)?;
     if recording.meta.end_state() != EndState::Running {
-        return Ok(recording);
+        return Ok(());
     }
     let Some(state) = running().into_iter().find(|state| Path::new(&state.recording) == recording.dir) else {
-        return Ok(recording);
+        return Ok(());
     };
     // A recorder that ends just now closes the connection, and has stored everything.
     if let Ok(mut client) = Client::connect(&state) {
         client.flush(FLUSH_PATIENCE)?;
     }
-    Recording::open(dir)
+    Ok(())
 }
 
 fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
@@ -84,7 +91,7 @@ fn code_of(outcome: &Outcome) -> u8 {
 
 /// `hook stop --report`: the whole recording as text.
 pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
-    let recording = Recording::open(dir)?;
+    let recording = open(dir)?;
     let mut output = out::open(Some(to))?;
     let options = Options { footer: true, ..Options::default() };
     report::text(&recording, &options, &mut output)?;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The recorder's life: one thread, one poll(2), until the traced tasks are gone.
 //!
-//! What wakes it: a CPU's buffer that is a quarter full (trusted from 6.9 on: poll on trace_pipe_raw had kernel bugs
-//! before), a clock tick whose length follows the load, the end of the first process, a request, a signal.
+//! What wakes it: a CPU's buffer that is a quarter full, a clock tick whose length follows the load, the end of the first
+//! process, a request, a signal. Before 6.9 poll on trace_pipe_raw could miss a wake-up or report data that is not whole:
+//! there the tick stays short, and a poll that lies is no longer asked.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 /// The same when nobody does: what a power failure can take from a container that makes few calls. The kernel keeps it
 /// when only the recorder dies, and `gc` saves it then.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
+/// Longest tick where poll(2) cannot be relied on.
+const TICK_BEFORE_6_9: Duration = Duration::from_millis(100);
 /// How often meta.json is written anew.
 const META_EVERY: Duration = Duration::from_secs(60);
 /// How often the end of the last tasks is looked for once the first process is gone.
@@ -59,8 +62,10 @@ struct Loop {
     signals: Option<SignalFd>,
     init: Option<OwnedFd>,
     connections: Vec<Connection>,
-    /// Poll on the pipes tells the truth.
-    trust_poll: bool,
+    /// Whether the CPUs' pipes are polled.
+    watch: bool,
+    /// Longest tick.
+    longest: Duration,
     idle_wakes: u32,
     last_flush: Instant,
     last_meta: Instant,
@@ -75,12 +80,19 @@ fn at_least(release: &str, major: u32, minor: u32) -> bool {
     have >= (major, minor)
 }
 
-fn signal_fd() -> Option<SignalFd> {
+/// Has the signals that end a recorder wait for its loop: one that came while tracing is set up would leave an instance
+/// that records for nobody.
+pub(super) fn hold_signals() -> Option<SigSet> {
     let mut set = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         set.add(signal);
     }
     set.thread_block().ok()?;
+    Some(set)
+}
+
+fn signal_fd() -> Option<SignalFd> {
+    let set = hold_signals()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).ok()
 }
 
@@ -92,10 +104,11 @@ impl Session {
         let now = Instant::now();
         let mut state = Loop {
             signals: signal_fd(),
-            // Before 5.3 the tick looks.
+            // Before 5.3 the tick looks, which is short there.
             init: sys::pidfd_open(self.meta.init_pid).ok(),
             connections: Vec::new(),
-            trust_poll: self.mode == Mode::Continuous && at_least(&self.meta.host.release, 6, 9),
+            watch: self.mode == Mode::Continuous,
+            longest: if at_least(&self.meta.host.release, 6, 9) { FLUSH_EVERY } else { TICK_BEFORE_6_9 },
             idle_wakes: 0,
             last_flush: now,
             last_meta: now,
@@ -160,7 +173,7 @@ impl Session {
         let poll_in = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let init = state.init.as_ref().filter(|_| state.init_gone.is_none());
         fds.extend(init.map(|init| poll_in(init.as_fd())));
-        if state.trust_poll {
+        if state.watch {
             fds.extend(self.drain.fds().map(poll_in));
         }
         let watched = fds.len();
@@ -193,7 +206,7 @@ impl Session {
             return self.flush(state);
         }
         if self.mode == Mode::Flight {
-            state.tick = Duration::from_secs(1);
+            state.tick = state.longest;
             return Ok(());
         }
         let (most, complete) = self.drain.whole(&mut self.store)?;
@@ -201,24 +214,23 @@ impl Session {
             // The kernel says readable and has nothing whole: a poll that lies would make us spin.
             state.idle_wakes += 1;
             if state.idle_wakes > 100 {
-                state.trust_poll = false;
+                state.watch = false;
+                state.longest = TICK_BEFORE_6_9;
             }
         } else {
             state.idle_wakes = 0;
         }
-        state.tick = if complete { self.next_tick(most, state.trust_poll) } else { Duration::ZERO };
+        state.tick = if complete { self.next_tick(most, state.longest) } else { Duration::ZERO };
         Ok(())
     }
 
-    /// How long may pass until the next look, by what the busiest CPU wrote since the last one. Without a poll to rely
-    /// on the buffer must not fill meanwhile even if the load grows tenfold.
-    fn next_tick(&self, most: u64, trust_poll: bool) -> Duration {
+    /// How long may pass until the next look, by what the busiest CPU wrote since the last one.
+    fn next_tick(&self, most: u64, longest: Duration) -> Duration {
         let buffer = self.meta.options.buffer_size_kb.max(1) << 10;
-        let longest = if trust_poll { Duration::from_secs(1) } else { Duration::from_millis(100) };
         match most {
             most if most > buffer / 8 => Duration::from_millis(3),
             most if most > buffer / 64 => Duration::from_millis(10),
-            most if most > 0 => Duration::from_millis(50).min(longest),
+            most if most > 0 => Duration::from_millis(50),
             _ => longest,
         }
     }
@@ -311,7 +323,6 @@ impl Session {
             }
             (Ending::Fault(why), None) => why.to_string(),
         };
-        self.store.sync();
         if let Err(why) = self.meta_file.write(&self.meta, true) {
             // Nothing is left to say it to but the log.
             crate::recorder::log(&format!("{}: {why}", self.store.dir.display()));
@@ -324,6 +335,7 @@ impl Session {
         drop(connections);
         drop(self.listener);
         drop(self.drain);
+        self.store.sync();
         remove_instance(&self.instance);
         self.state.withdraw();
         ending

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::drain::Drain;
 use super::event_loop::final_stats;
 use super::run_state::{all_states, RunState};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::recording::{list_recordings, EndState, Meta, MetaFile, Recording, Store};
 use crate::tracefs::{Instance, Tracefs, INSTANCE_PREFIX};
 
@@ -102,12 +102,15 @@ pub fn sweep() -> Swept {
     let Some(tracefs) = tracefs else { return swept };
     for name in tracefs.our_instances() {
         let Ok(instance) = Instance::named(&tracefs, &name) else { continue };
-        let being_made = is_young(instance.path()) && !swept.states.iter().any(|unit| name.ends_with(unit.as_str()));
+        let was_swept = swept.states.iter().any(|unit| name.ends_with(unit.as_str()));
+        let being_made = is_young(instance.path()) && !was_swept;
         if in_use.contains(&name) || being_made {
             continue;
         }
         match instance.remove() {
             Ok(()) => swept.instances.push(name.strip_prefix(INSTANCE_PREFIX).unwrap_or(&name).to_owned()),
+            // A recorder whose running state lies elsewhere (FTRACE_ANALYZER_RUN_DIR, another mount namespace's /run).
+            Err(why) if !was_swept && matches!(why.kind, Kind::Busy { .. }) => {}
             Err(why) => swept.problems.push(why),
         }
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
 use crate::json::Json;
@@ -35,8 +36,10 @@ pub fn run_dir() -> PathBuf {
 pub struct RunState {
     /// The recording's directory.
     pub recording: String,
-    /// Container id or label.
+    /// Label: container id or command name.
     pub name: String,
+    /// Container id; empty for `run` and `attach pid:`.
+    pub container: String,
     /// tracefs instance.
     pub instance: String,
     /// The recorder.
@@ -54,17 +57,18 @@ pub struct RunState {
 
 impl RunState {
     /// State of the calling process as recorder of `recording`.
-    pub fn for_this_process(recording: &Path, name: &str, instance: &str, init_pid: Pid) -> RunState {
+    pub fn for_this_process(recording: &Path, target: &Target, instance: &str) -> RunState {
         let pid = std::process::id() as Pid;
         let unit = recording.file_name().map(|name| name.to_owned()).unwrap_or_default();
         RunState {
             recording: recording.display().to_string(),
-            name: name.to_owned(),
+            name: target.label.clone(),
+            container: target.container.id.clone(),
             instance: instance.to_owned(),
             recorder_pid: pid,
             recorder_start: proc::stat(pid).map_or(0, |stat| stat.start_time),
             boot_id: proc::boot_id(),
-            init_pid,
+            init_pid: target.init_pid,
             dir: run_dir().join(unit),
         }
     }
@@ -75,7 +79,9 @@ impl RunState {
         fs::DirBuilder::new().mode(0o700).create(&self.dir).map_err(|why| Error::io("create", &self.dir, why))?;
         let mut json = Json::new();
         json.begin_object().field_str("recording", &self.recording).field_str("name", &self.name);
-        json.field_str("instance", &self.instance).field_i64("recorder_pid", i64::from(self.recorder_pid));
+        json.field_str("container", &self.container)
+            .field_str("instance", &self.instance)
+            .field_i64("recorder_pid", i64::from(self.recorder_pid));
         json.field_u64("recorder_start", self.recorder_start).field_str("boot_id", &self.boot_id);
         json.field_i64("init_pid", i64::from(self.init_pid)).end_object().newline();
         let path = self.dir.join("state.json");
@@ -155,6 +161,12 @@ pub fn all_states() -> (Vec<RunState>, Vec<PathBuf>) {
 /// The recorders that run.
 pub fn running() -> Vec<RunState> {
     all_states().0.into_iter().filter(RunState::is_alive).collect()
+}
+
+/// The running recorder of exactly this container: what a hook means, where a beginning or a command of that name would
+/// be somebody else's.
+pub fn find_container_recorder(id: &str) -> Option<RunState> {
+    running().into_iter().rfind(|state| state.container == id)
 }
 
 /// The running recorder that `wanted` names: container id or label, recording name, path, or a unique beginning of one.

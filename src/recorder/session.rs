@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::control;
 use super::drain::Drain;
+use super::event_loop::hold_signals;
 use super::options::{Mode, RecordOptions};
 use super::run_state::RunState;
 use super::target::{Origin, Target};
@@ -32,6 +33,9 @@ const BUFFER_KB: u64 = 4096;
 
 /// Fill level in percent at which the kernel wakes us.
 const WAKE_PERCENT: u8 = 25;
+
+/// Size of a new instance's buffer per CPU on all kernels so far, in KiB.
+pub const KERNEL_BUFFER_KB: u64 = 1408;
 
 /// Part of the available memory that one recording's buffers may take: 1/8.
 const MEMORY_SHARE: u64 = 8;
@@ -109,6 +113,7 @@ impl Session {
                  under lockdown=confidentiality tracefs is empty",
             ));
         }
+        hold_signals();
         let started = realtime_ns();
         let unit = format!("{}-{}", target.label, start_stamp(started));
         let instance = Instance::create(&tracefs, &format!("{INSTANCE_PREFIX}{unit}"))?;
@@ -121,7 +126,7 @@ impl Session {
         let first_cpu = cpus.first().copied().unwrap_or_default();
         meta.anchors.extend(read_anchor(&instance, first_cpu));
         let (store, meta_file) = Store::create(&options.dir, &unit, &formats, &meta, &cpus)?;
-        let state = RunState::for_this_process(&store.dir, &target.label, instance.name(), target.init_pid);
+        let state = RunState::for_this_process(&store.dir, target, instance.name());
         let begun = begin(target, &instance, &cpus, &meta, &state);
         let (drain, listener) = match begun {
             Ok(parts) => parts,
@@ -159,6 +164,12 @@ fn check_first(target: &Target, options: &RecordOptions) -> Result<()> {
     create_base(&options.dir)
 }
 
+/// The buffer per CPU in KiB that is chosen where the user does not: `have` is what the kernel made.
+pub fn buffer_kb(origin: Origin, have: u64, available_kb: u64, cpus: u64) -> u64 {
+    let wanted = if origin == Origin::Hook { have } else { have.max(BUFFER_KB) };
+    wanted.min((available_kb / MEMORY_SHARE / cpus.max(1)).max(BUFFER_MIN_KB))
+}
+
 /// Sizes and clock; gives the buffer size per CPU in KiB and what the user should know.
 fn configure(
     tracefs: &Tracefs,
@@ -177,15 +188,14 @@ fn configure(
     if let Some(kb) = options.buffer_size_kb {
         instance.set_buffer_size_kb(kb)?;
     } else if let (Some(have), Some(available)) = (instance.buffer_size_kb(), proc::mem_available_kb()) {
-        let cpus = instance.cpus()?.len().max(1) as u64;
-        let share = (available / MEMORY_SHARE / cpus).max(BUFFER_MIN_KB);
-        let wanted = if in_a_hurry { have } else { BUFFER_KB.max(have) };
-        if share < have {
-            notes
-                .push(format!("{available} KiB of memory are available: buffers cut from {have} to {share} KiB a CPU"));
+        let chosen = buffer_kb(origin, have, available, instance.cpus()?.len() as u64);
+        if chosen < have {
+            notes.push(format!(
+                "{available} KiB of memory are available: buffers cut from {have} to {chosen} KiB a CPU"
+            ));
         }
-        if share.min(wanted) != have {
-            instance.set_buffer_size_kb(share.min(wanted))?;
+        if chosen != have {
+            instance.set_buffer_size_kb(chosen)?;
         }
     }
     instance.set_buffer_percent(WAKE_PERCENT)?;
@@ -275,4 +285,19 @@ fn add_all_threads(target: &Target, instance: &Instance) -> Result<()> {
         return Err(Error::not_found(format!("process {}", target.init_pid)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_fit_the_memory_there_is() {
+        assert_eq!(buffer_kb(Origin::Hook, 1410, 1 << 20, 4), 1410);
+        assert_eq!(buffer_kb(Origin::Run, 1410, 1 << 20, 4), BUFFER_KB);
+        // 64 MB left, four CPUs: an eighth is 2 MB for each.
+        assert_eq!(buffer_kb(Origin::Run, 1410, 64 << 10, 4), 2048);
+        assert_eq!(buffer_kb(Origin::Hook, 1410, 32 << 10, 4), 1024);
+        assert_eq!(buffer_kb(Origin::Hook, 1410, 0, 4), BUFFER_MIN_KB);
+    }
 }

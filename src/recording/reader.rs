@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Opening a recording, whole or cut short, and finding those that a directory holds.
 
+use core::ops::ControlFlow;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::formats::Formats;
 use super::meta::{Meta, META_MAX};
-use super::stream::{Counts, Stream, Tail};
+use super::stream::{Counts, Item, Stream, Tail};
 use super::writer::parse_segment_name;
 use crate::error::{Error, Result};
+use crate::format::Event;
 use crate::ids::{CpuId, Timestamp};
 
 /// One file of sub-buffers.
@@ -95,6 +97,32 @@ impl Recording {
         })
     }
 
+    /// Where the execve of the container's program is among the events that were overwritten or removed, all that is left
+    /// is the program's: without this a flight recording, or one that outgrew its limit, would pass for the runtime's
+    /// set-up as a whole. What the first task is called then is not known either.
+    pub fn find_start(&mut self) -> Result<()> {
+        if !self.meta.starts_in_runtime {
+            return Ok(());
+        }
+        let init = self.meta.init_pid;
+        let mut stream = self.stream(Tail::Use)?;
+        let found = stream.run(Timestamp::MAX, |item| match item {
+            Item::Event { event: Event::Exec { pid, .. }, .. } if pid == init => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })?;
+        let counts = stream.counts();
+        let sums = self.conservation(&counts);
+        // Limits are applied to whole segments from the first on; meta.json counts what went only now and then.
+        let trimmed = sums.trimmed > 0 || self.has_removed_segments();
+        if found.is_continue() && (trimmed || sums.lost > 0 || counts.unknown_gaps > 0) {
+            self.meta.starts_in_runtime = false;
+            for task in self.meta.tasks.iter_mut().filter(|task| task.tid == init) {
+                task.comm.clear();
+            }
+        }
+        Ok(())
+    }
+
     /// The kernel's descriptions of its events.
     pub fn formats(&self) -> &Formats {
         &self.formats
@@ -103,6 +131,12 @@ impl Recording {
     /// The files of sub-buffers, by CPU and number.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// Whether the first segment of a CPU is gone.
+    fn has_removed_segments(&self) -> bool {
+        let mut last = None;
+        self.segments.iter().any(|segment| last.replace(segment.cpu) != Some(segment.cpu) && segment.index > 0)
     }
 
     /// Size on disk of the sub-buffers, in bytes.

@@ -8,7 +8,6 @@
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -107,7 +106,6 @@ impl MetaFile {
             .and_then(|_| file.write_all(&text))
             .map_err(|why| Error::io("write", &path, why))?;
         let _ = file.set_len(text.len() as u64);
-        let _ = file.sync_data();
         fs::rename(&path, self.dir.join("meta.json")).map_err(|why| Error::io("rename", &path, why))?;
         self.reserve = None;
         if !last {
@@ -324,11 +322,15 @@ impl Store {
         }
     }
 
-    /// Makes what was written durable.
+    /// Makes what was written durable. May take as long as the disk takes for the whole recording, so it is done when
+    /// nobody waits: a power failure before that shows in the report as events that were not stored.
     pub fn sync(&self) {
-        for writer in &self.cpus {
-            if let Some(file) = &writer.file {
-                let _ = nix::unistd::fdatasync(file.as_fd());
+        let segments = self.closed.iter().map(|closed| segment_name(closed.cpu, closed.index));
+        let open = self.cpus.iter().filter(|writer| writer.file.is_some());
+        let names = segments.chain(open.map(|writer| segment_name(writer.cpu, writer.index)));
+        for name in names.chain(["meta.json".to_owned(), ".".to_owned()]) {
+            if let Ok(file) = File::open(self.dir.join(name)) {
+                let _ = file.sync_data();
             }
         }
     }

@@ -244,11 +244,15 @@ fn push_right(buf: &mut Vec<u8>, width: usize, write: impl FnOnce(&mut Vec<u8>))
     buf.splice(start..start, core::iter::repeat(b' ').take(pad));
 }
 
-/// Microseconds with one digit behind the point.
+/// Microseconds: to the nanosecond below 100, where short calls differ, and with one digit above.
 fn push_micros(buf: &mut Vec<u8>, ns: u64) {
     push_u64(buf, ns / 1000);
     buf.push(b'.');
-    push_u64(buf, ns % 1000 / 100);
+    if ns < 100_000 {
+        push_padded(buf, ns % 1000, 3);
+    } else {
+        push_u64(buf, ns % 1000 / 100);
+    }
 }
 
 /// `part` of `whole` in percent with two digits.

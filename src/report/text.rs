@@ -257,8 +257,7 @@ impl Lines for Text<'_> {
         if !self.wanted(call, wants) {
             return;
         }
-        let ended = if call.end == End::Returned { call.ended } else { call.entered };
-        self.begin(call.pid, call.comm.as_bytes(), ended);
+        self.begin(call.pid, call.comm.as_bytes(), call.ended);
         let buf = &mut self.out.buf;
         buf.extend_from_slice(b"<... ");
         push_name(buf, call.abi, call.nr);

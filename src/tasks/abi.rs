@@ -13,6 +13,9 @@
 //!   end inside the compat ABI's `exit` or `exit_group`.
 //! * Too little of either is native.
 //!
+//! Where the recording itself tells (the initial tasks' ELF class; on x86_64 the number that execve returns with), nothing
+//! is voted on.
+//!
 //! Limits: `int 0x80` from a 64-bit x86 program reads as the 64-bit call of that number; a 64-bit program that never
 //! leaves the lower 4 GiB and shows a 32-bit mark is misread; x32 calls carry bit 30 and stay numbers.
 

@@ -188,9 +188,9 @@ impl Instance {
         Ok(BufferStats::parse(&self.read(&format!("per_cpu/cpu{cpu}/stats"))?))
     }
 
-    /// Switches all events off and removes the instance. EBUSY while any of its files is open.
+    /// Removes the instance, its events with it. Busy while any of its files is open, and then nothing has changed: it may
+    /// be another recorder's, which goes on.
     pub fn remove(&self) -> Result<()> {
-        let _ = self.set_tracing(false);
         fs::remove_dir(&self.path).map_err(|why| match why.raw_os_error() {
             Some(nix::libc::EBUSY) => {
                 Error::new(Kind::Busy { by: format!("the tracing instance {} is in use by a reader", self.name) })

@@ -144,6 +144,11 @@ impl Tracefs {
         self.root.join("events").join(system).join(name).join("enable").exists()
     }
 
+    /// Number of per-CPU buffers an instance has.
+    pub fn cpu_count(&self) -> u64 {
+        fs::read_dir(self.root.join("per_cpu")).map_or(1, |entries| entries.count().max(1)) as u64
+    }
+
     /// Text of a file of the top-level instance, for `doctor`; reading changes nothing.
     pub fn read_top(&self, file: &str) -> Option<String> {
         read_text(&self.root.join(file)).ok()

@@ -101,3 +101,17 @@ fn threads_made_while_we_watched_belong_to_their_process() {
     log.enter(5, EXIT_GROUP, 9).deliver(1, 9, 0).dies(1).dies(5);
     log.shows(&["1 clone(0)=5 <30>", "5 exit_group(9)=never", "1 Exited(9)", "5 Exited(9)"]);
 }
+
+#[test]
+fn a_thread_killed_inside_execve_did_not_supersede_itself() {
+    let mut log = Log::two();
+    log.enter(1, EXECVE, 0).deliver(1, 9, 0).dies(1);
+    log.shows(&["1 execve(0)=unfinished", "1 KilledFromOutside"]);
+}
+
+#[test]
+fn nothing_outdoes_sigkill() {
+    let mut log = Log::two();
+    log.send(2, 1, 9, 0).send(2, 1, 15, 0).deliver(1, 9, 0).dies(1);
+    log.shows(&["1 Killed(9)"]);
+}

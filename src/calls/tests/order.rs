@@ -104,29 +104,20 @@ fn calls_that_end_long_after_each_other_find_their_own_ends() {
 
 #[test]
 fn an_end_found_for_another_call_is_not_used() {
+    // Both begin with the ticket 0; the second pass saw another task there.
     let mut order = Order::with_max(Shown::default(), 8);
-    let mut other = long_calls(100, 8);
-    // As if the second pass had met another event first.
-    order.whole(&Call {
-        entered: 0,
-        ended: 0,
-        ret: 0,
-        args: [0; 6],
-        nr: MKDIR,
-        pid: 3,
-        tgid: 3,
-        comm: Comm::default(),
-        abi: Abi::X86_64,
-        end: End::Never,
-        uncertain: false,
-        runtime: false,
-    });
-    assert_eq!(other.len(), 1);
-    order.long = Some(core::mem::take(&mut other));
-    let lines = in_order(order, 100);
-    assert_eq!(lines[1], "1 read(3)open...");
-    assert_eq!(lines.iter().filter(|line| line.contains("read")).count(), 2);
-    assert!(lines.contains(&format!("...1 read(3)=7 <{}>", 10 * 201)));
+    order.long = Some(long_calls(100, 8));
+    let mut tracker = Tracker::new(&meta("x86_64", &[]), None, false).unwrap();
+    let mut feed = |pid, event| tracker.feed(Item::Event { ts: 10, cpu: 0, pid, event }, &mut order);
+    feed(5, Event::SysEnter { nr: READ, args: [3, 0, 0, 0, 0, 0] });
+    for _ in 0..9 {
+        feed(2, Event::SysEnter { nr: GETPID, args: [0; 6] });
+        feed(2, Event::SysExit { nr: GETPID, ret: 2 });
+    }
+    feed(5, Event::SysExit { nr: READ, ret: 1 });
+    order.flush();
+    assert_eq!(order.lines.0[0], "5 read(3)open...");
+    assert_eq!(order.lines.0[10], "...5 read(3)=1 <0>");
 }
 
 #[test]
@@ -163,4 +154,111 @@ fn in_live_output_the_containers_execve_sheds_the_runtimes_mark_when_it_ends() {
     log.order.flush();
     log.exec(5, 5).exit(5, EXECVE, 0);
     log.shows(&["runtime 5 execve(7)open...", "...5 execve(7)=0 <20>"]);
+}
+
+/// Checks that each call that was opened is closed once and with its own name.
+#[derive(Default)]
+struct Ledger {
+    open: std::collections::HashMap<u64, (Pid, i32)>,
+    next: u64,
+    told: u64,
+}
+
+impl Steps for Ledger {
+    type Ticket = u64;
+
+    fn opened(&mut self, call: &Call) -> u64 {
+        assert_eq!(call.end, End::Open);
+        self.next += 1;
+        self.open.insert(self.next, (call.pid, call.nr));
+        self.next
+    }
+
+    fn closed(&mut self, ticket: u64, call: &Call) {
+        assert_eq!(self.open.remove(&ticket), Some((call.pid, call.nr)));
+        assert_ne!(call.end, End::Open);
+        self.told += 1;
+    }
+
+    fn whole(&mut self, call: &Call) {
+        assert!(matches!(call.end, End::Never | End::Refused | End::StartUnknown));
+        self.told += 1;
+    }
+
+    fn note(&mut self, _: Note) {}
+}
+
+/// Events in an order that no kernel would write, tasks and numbers few enough to meet again.
+fn nonsense(seed: u64, mut feed: impl FnMut(Item<'_>)) {
+    let mut state = seed;
+    for ts in 0..20_000u64 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let pick = |shift: u32, max: u64| (state >> shift) % max;
+        let pid = pick(33, 12) as Pid - 1;
+        let other = pick(40, 12) as Pid - 1;
+        let nr = [READ, WRITE, CLONE, EXECVE, EXIT, EXIT_GROUP, RT_SIGRETURN, -1, 9999][pick(45, 9) as usize];
+        let sig = pick(48, 34) as i32;
+        let event = match pick(52, 12) {
+            0..=3 => Event::SysEnter { nr, args: [pick(20, 5), 0, 0, 0, 0, 0] },
+            4..=6 => Event::SysExit { nr, ret: pick(20, 3) as i64 - 1 },
+            7 => Event::NewTask { pid: other, flags: pick(20, 2) << 16, comm: b"x" },
+            8 => Event::Exec { pid: other, old_pid: pid, filename: b"/x" },
+            9 => Event::Exit { pid, comm: b"x" },
+            10 => Event::SignalDeliver { sig, code: 0, handler: pick(20, 2) },
+            _ => Event::SignalGenerate { sig, code: 0, pid: other, group: true, result: 0 },
+        };
+        if pick(30, 100) == 0 {
+            feed(Item::Lost { cpu: 0, from: ts, to: ts + 30, count: None });
+        }
+        feed(Item::Event { ts, cpu: pick(25, 4) as u16, pid, event });
+    }
+}
+
+#[test]
+fn whatever_comes_each_call_is_told_once() {
+    for seed in 0..20 {
+        let mut meta = meta("x86_64", &[(1, 1), (2, 1)]);
+        meta.starts_in_runtime = seed % 2 == 0;
+        meta.init_pid = 3;
+        let mut ledger = Ledger::default();
+        let mut tracker = Tracker::new(&meta, None, true).unwrap();
+        nonsense(seed, |item| tracker.feed(item, &mut ledger));
+        tracker.finish(&mut ledger);
+        assert!(ledger.open.is_empty());
+        // The queue, with ends looked up, tells the same number, in the order of entering.
+        let mut finder = Finder::new(8);
+        let mut tracker = Tracker::new(&meta, None, false).unwrap();
+        nonsense(seed, |item| tracker.feed(item, &mut finder));
+        tracker.finish(&mut finder);
+        let mut order = Order::with_max(Times::default(), 8);
+        order.long = Some(finder.into_calls());
+        let mut tracker = Tracker::new(&meta, None, false).unwrap();
+        nonsense(seed, |item| tracker.feed(item, &mut order));
+        tracker.finish(&mut order);
+        order.flush();
+        assert_eq!(order.lines.calls, ledger.told);
+    }
+}
+
+/// Checks that times do not go back, and that nothing is told in two parts.
+#[derive(Default)]
+struct Times {
+    last: u64,
+    calls: u64,
+}
+
+impl Lines for Times {
+    fn call(&mut self, call: &Call) {
+        assert!(call.entered >= self.last);
+        self.last = call.entered;
+        self.calls += 1;
+    }
+    fn unfinished(&mut self, _: &Call) {
+        panic!("the end could have been looked up");
+    }
+    fn resumed(&mut self, _: &Call) {}
+    fn note(&mut self, note: &Note) {
+        assert!(note.ts >= self.last);
+        self.last = note.ts;
+    }
 }

@@ -75,13 +75,31 @@ fn an_exit_behind_a_gap_is_never_called_a_refusal() {
 }
 
 #[test]
-fn damage_makes_an_exit_uncertain_as_a_gap_does() {
+fn damage_is_a_gap_up_to_the_next_event_of_its_cpu() {
     let mut log = Log::two();
     let error = crate::ringbuf::PageError::Overrun { offset: 4 };
     let item = Item::Damaged { cpu: 1, ts: log.ts, file: "x".into(), offset: 0, error };
     log.tracker.feed(item, &mut log.order);
-    log.exit(1, MKDIR, -1);
-    log.ends(&["damaged on 1", "1 mkdir(0)=?-1~"]);
+    log.exit(1, MKDIR, -1).enter(2, READ, 3).exit(2, READ, 3).enter(2, READ, 4);
+    // The first event of the damaged CPU ends the gap; what was open before stays uncertain.
+    log.on(1).enter(1, READ, 5).on(0).exit(2, READ, 4).on(1).exit(1, READ, 5).exit(1, MKDIR, -1);
+    log.ends(&[
+        "damaged on 1",
+        "1 mkdir(0)=?-1~",
+        "2 read(3)=3~",
+        "2 read(4)=4~",
+        "1 read(5)=5 <20>",
+        "1 mkdir(0)=refused-1",
+    ]);
+}
+
+#[test]
+fn where_only_failed_calls_were_recorded_an_exit_alone_is_no_refusal() {
+    let mut meta = meta("x86_64", &[(1, 1)]);
+    meta.options.errors_only = true;
+    let mut log = Log::new(&meta);
+    log.exit(1, READ, -4).exit(1, MKDIR, -1);
+    log.ends(&["1 read(0)=?-4", "1 mkdir(0)=?-1"]);
 }
 
 #[test]
@@ -179,6 +197,40 @@ fn a_32_bit_program_keeps_the_number_it_called_execve_with() {
 }
 
 #[test]
+fn on_x86_execve_returns_with_the_new_programs_number() {
+    let mut meta = meta("x86_64", &[(1, 1)]);
+    meta.tasks[0].abi = "i386".into();
+    let mut log = Log::new(&meta);
+    log.enter(1, 11, 7).exec(1, 1).exit(1, EXECVE, 0).enter(1, READ, 0).exit(1, READ, 0).exit(1, MKDIR, -1);
+    log.ends(&["1 execve(7)=0 <20>", "1 read(0)=0 <10>", "1 mkdir(0)=refused-1"]);
+    // Its enter may be lost.
+    let mut log = Log::new(&meta);
+    log.enter(1, 20, 0).exit(1, 20, 1).exec(1, 1).exit(1, EXECVE, 0).exit(1, MKDIR, -1);
+    log.ends(&["1 getpid(0)=1 <10>", "1 execve(0)=?0", "1 mkdir(0)=refused-1"]);
+}
+
+#[test]
+fn on_x86_execves_number_tells_the_new_programs_abi_at_once() {
+    let mut meta = meta("x86_64", &[(1, 1)]);
+    meta.host.release = "6.18.44".into();
+    let mut log = Log::new(&meta);
+    log.enter(1, EXECVE, 7).exec(1, 1).exit(1, 11, 0).enter(1, 20, 0).exit(1, 20, 1);
+    // What forks from it speaks the same; so does a task whose execve was entered unseen.
+    log.fork(1, 2, 0).exit(2, 2, 0).enter(2, 20, 0).exit(2, 20, 2);
+    log.exec(9, 9).exit(9, 11, 0).enter(9, 252, 0);
+    log.enter(1, 11, 7).exec(1, 1).exit(1, EXECVE, 0).enter(1, GETPID, 0).exit(1, GETPID, 1);
+    log.ends(&[
+        "1 execve(7)=0 <20>",
+        "1 getpid(0)=1 <10>",
+        "2 getpid(0)=2 <10>",
+        "9 execve(0)=?0",
+        "9 exit_group(0)=never",
+        "1 execve(7)=0 <20>",
+        "1 getpid(0)=1 <10>",
+    ]);
+}
+
+#[test]
 fn an_execve_whose_enter_was_lost_keeps_the_old_programs_number_and_is_no_refusal() {
     let mut meta = meta("x86_64", &[(1, 1)]);
     meta.tasks[0].abi = "i386".into();
@@ -234,4 +286,48 @@ fn a_machine_without_tables_is_named() {
     let error = Tracker::<Order<'_, Shown>>::new(&meta("riscv64", &[]), None, false).err().unwrap();
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains("riscv64"));
+}
+
+#[test]
+fn only_execves_own_exit_may_have_another_number() {
+    let mut log = Log::two();
+    log.enter(1, EXECVE, 7).exec(1, 1).lost(0, 5).enter(1, READ, 3).exit(1, WRITE, 0);
+    log.ends(&["1 execve(7)=unfinished", "lost Some(7) on 0", "1 read(3)=unfinished", "1 write(0)=?0"]);
+}
+
+/// Whether task 1 is found to be a 32-bit program by what `write` feeds.
+fn is_compat(write: impl Fn(&mut Log<'_>)) -> bool {
+    let mut log = Log::new(&meta("x86_64", &[(1, 1)]));
+    log.tracker = Tracker::new(&meta("x86_64", &[(1, 1)]), None, true).unwrap();
+    write(&mut log);
+    log.tracker.abis().any_compat()
+}
+
+#[test]
+fn evidence_for_the_abi_comes_from_arguments_results_and_the_last_call() {
+    let stack = |log: &mut Log<'_>| {
+        for _ in 0..3 {
+            log.enter(1, 5, 0xffd8_1234).exit(1, 5, 3);
+        }
+    };
+    assert!(is_compat(stack));
+    assert!(!is_compat(|log| {
+        stack(log);
+        log.enter(1, 9, 0).exit(1, 9, 0x7f00_0000_0000);
+    }));
+    assert!(!is_compat(|log| {
+        stack(log);
+        log.enter(1, 9, 0x7f00_0000_0000);
+    }));
+    assert!(!is_compat(|log| {
+        stack(log);
+        log.enter(1, EXIT_GROUP, 0).dies(1);
+    }));
+    // i386's exit is 1: write(2) of a 64-bit program, in which a signal may end it.
+    assert!(is_compat(|log| {
+        log.enter(1, 1, 0).dies(1);
+    }));
+    assert!(!is_compat(|log| {
+        log.enter(1, 1, 0).deliver(1, 9, 0).dies(1);
+    }));
 }

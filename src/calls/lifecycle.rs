@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Births, execs, signals and ends: the events between calls, and what they do to the call a task is in.
+//!
+//! The kernel writes two events for a birth (`task_newtask`, `sched_process_fork`), both in the parent; an exec by a thread
+//! lets the leader's number pass to it; a task that ends takes its open call along. Sources: kernel/fork.c, fs/exec.c
+//! `de_thread`, kernel/exit.c `do_exit`, kernel/signal.c.
+
+use crate::format::Event;
+use crate::ids::{CpuId, Pid, Timestamp};
+use crate::tasks::{Comm, Slot};
+
+use super::ending::{GroupEnd, ThreadEnd, KILL};
+use super::pairing::{open_call, Phase, State, Tracker};
+use super::{Call, End, Note, Steps, What};
+
+impl<S: Steps> Tracker<S> {
+    /// Changes what is known of the end of the process that the task belongs to.
+    pub(super) fn group(&mut self, slot: Slot, change: impl FnOnce(&mut GroupEnd)) {
+        let leader = self.leader(slot);
+        if let Some(task) = self.tasks.get_mut(leader) {
+            change(&mut task.state.group);
+        }
+    }
+
+    fn leader(&self, slot: Slot) -> Slot {
+        match self.tasks.get(slot) {
+            Some(task) if task.tgid != 0 && task.tgid != task.pid => self.tasks.find(task.tgid).unwrap_or(slot),
+            _ => slot,
+        }
+    }
+
+    #[cold]
+    pub(super) fn other(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, event: Event<'_>, steps: &mut S) {
+        match event {
+            Event::NewTask { pid: child, flags, comm } => self.born(ts, cpu, pid, child, Some(flags), comm, steps),
+            Event::Fork { parent, child, comm } => self.born(ts, cpu, parent, child, None, comm, steps),
+            Event::Rename { pid, comm } => self.tasks.renamed(cpu, pid, comm),
+            Event::Exec { pid, old_pid, filename } => self.execed(ts, pid, old_pid, filename, steps),
+            Event::Exit { pid, comm } => self.ended(ts, cpu, pid, comm, steps),
+            Event::SignalDeliver { sig, code, handler } => {
+                let slot = self.tasks.slot(cpu, pid);
+                let leader = self.leader(slot);
+                let Some(mut group) = self.tasks.get(leader).map(|task| task.state.group) else { return };
+                if let Some(task) = self.tasks.get_mut(slot) {
+                    task.state.end.delivered(&mut group, sig, handler);
+                }
+                self.group(slot, |known| *known = group);
+                if sig != KILL {
+                    self.note(ts, slot, What::Signal { sig, code }, steps);
+                }
+            }
+            Event::SignalGenerate { sig, pid: target, result: 0, .. } => {
+                if let Some(slot) = self.tasks.find(target) {
+                    self.group(slot, |group| group.sent(sig));
+                }
+            }
+            Event::SignalGenerate { .. } | Event::Other { .. } | Event::SysEnter { .. } | Event::SysExit { .. } => {}
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // the fields of one event
+    fn born(
+        &mut self,
+        ts: Timestamp,
+        cpu: CpuId,
+        parent: Pid,
+        child: Pid,
+        flags: Option<u64>,
+        comm: &[u8],
+        steps: &mut S,
+    ) {
+        let parent = self.tasks.slot(cpu, parent);
+        if child <= 0 {
+            return;
+        }
+        let newborn = |state: &State<S::Ticket>| state.phase == Phase::Newborn;
+        // A namesake whose end was lost leaves its call behind.
+        if let Some(task) = self.tasks.find(child).and_then(|slot| self.tasks.get(slot)) {
+            if task.state.phase == Phase::Inside {
+                let call = open_call(task.tgid, task.runtime, &task.state, self.native);
+                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
+            }
+        }
+        let Some(slot) = self.tasks.born(ts, parent, child, comm, flags, newborn) else { return };
+        let mut thread = None;
+        if let Some(task) = self.tasks.get_mut(slot) {
+            task.state.phase = Phase::Newborn;
+            task.state.last = ts;
+            thread = flags.map(|_| task.tgid != task.pid);
+        }
+        self.note(ts, parent, What::Fork { child, thread, comm: Comm::new(comm) }, steps);
+    }
+
+    fn execed(&mut self, ts: Timestamp, pid: Pid, old_pid: Pid, filename: &[u8], steps: &mut S) {
+        if pid <= 0 {
+            return;
+        }
+        // The leader that made way, and whose end was lost.
+        if old_pid != pid {
+            if let Some(task) = self.tasks.find(pid).and_then(|slot| self.tasks.get_mut(slot)) {
+                if task.state.phase == Phase::Inside {
+                    let call = open_call(task.tgid, task.runtime, &task.state, self.native);
+                    task.state.phase = Phase::Unknown;
+                    steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
+                }
+            }
+        }
+        let before = self.tasks.find(old_pid).and_then(|slot| self.tasks.get(slot)).map(|task| task.abi);
+        let native = self.native;
+        let slot = self.tasks.execed(pid, old_pid, filename);
+        if let Some(task) = self.tasks.get_mut(slot) {
+            task.state.before_exec = Some(before.unwrap_or(native));
+            if task.state.phase != Phase::Inside {
+                // The enter was lost, or came before the recording: an exit that follows is no refusal.
+                task.state.phase = Phase::Unknown;
+            }
+            task.state.group = GroupEnd::default();
+            task.state.end = ThreadEnd::default();
+        }
+        self.note(ts, slot, What::Exec { old_pid, filename: filename.to_vec() }, steps);
+    }
+
+    fn ended(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, comm: &[u8], steps: &mut S) {
+        let slot = self.tasks.slot(cpu, pid);
+        let leader = self.leader(slot);
+        let Some(group) = self.tasks.get(leader).map(|task| task.state.group) else { return };
+        let Some(task) = self.tasks.get_mut(slot) else { return };
+        if task.comm == Comm::default() {
+            task.comm = Comm::new(comm);
+        }
+        let phase = task.state.phase;
+        task.state.phase = Phase::Unknown;
+        if phase == Phase::Inside {
+            let call = open_call(task.tgid, task.runtime, &task.state, self.native);
+            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
+        }
+        if let (Some(votes), Phase::Inside | Phase::Leaving) = (&mut self.votes, phase) {
+            if !task.settled && !task.state.end.by_signal() {
+                votes.ended_in(task.image, task.state.nr);
+            }
+        }
+        let cause = task.state.end.cause(&group, pid);
+        self.note(ts, slot, What::Exit(cause), steps);
+        self.tasks.exited(ts, slot);
+    }
+
+    fn note(&self, ts: Timestamp, slot: Slot, what: What, steps: &mut S) {
+        let Some(task) = self.tasks.get(slot) else { return };
+        let (pid, tgid, comm, runtime) = (task.pid, task.tgid, task.comm, task.runtime);
+        steps.note(Note { ts, pid, tgid, comm, runtime, what });
+    }
+}
+
+/// A note that concerns no task.
+pub(super) fn about_recording(ts: Timestamp, what: What) -> Note {
+    Note { ts, pid: 0, tgid: 0, comm: Comm::default(), runtime: false, what }
+}

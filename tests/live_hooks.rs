@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Live: the hooks under real runc and crun, in every stage, order and failure that a runtime may bring.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "common/live.rs"]
+mod live;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use live::{wait_for, Crun, Live, Need, Runc};
+use serde_json::{json, Value};
+
+/// Runs `sh -c 'exit 3'` with these hooks and checks that it was recorded from its execve to its end, once.
+fn is_recorded_whole(live: &Live, need: Need, hooks: Value) -> String {
+    let bundle = live.bundle_with(&["sh", "-c", "exit 3"], hooks);
+    let id = live.id();
+    live.run_container(need, &bundle, &id).expect_code(3);
+    wait_for("the recording", || (live.recordings(&id).len() == 1).then_some(()));
+    live.expect_nothing_left();
+    let report = live.bin(&["report", &id]).expect_code(0);
+    let calls = report.calls();
+    assert!(calls[0].contains(" execve(0x") && calls[0].contains(" = 0 <"), "{}", report.stdout);
+    assert!(!calls[1].contains("execve("), "{}", report.stdout);
+    assert!(calls[calls.len() - 1].ends_with("+++ exited with 3 +++"), "{}", report.stdout);
+    assert!(calls[calls.len() - 2].contains("exit_group(0x3, "), "{}", report.stdout);
+    let own = report.stdout.lines().find(|line| line.contains("of the container runtime's own left out")).unwrap();
+    let own: usize = own.split(' ').nth(1).unwrap().parse().unwrap();
+    for sentence in ["they add up", "# recording complete"] {
+        assert!(report.stdout.contains(sentence), "{}", report.stdout);
+    }
+    let all = live.bin(&["report", &id, "--with-runtime"]).expect_code(0);
+    let before = all.calls().iter().position(|line| *line == calls[0]).expect("the same execve");
+    assert!(own > 0 && before > 0, "{own} {before}");
+    assert!(!all.stdout.contains("left out"));
+    id
+}
+
+#[test]
+fn a_container_is_recorded_by_create_runtime_and_poststop_of_runc() {
+    let Some(live) = Live::new("a_container_is_recorded_by_create_runtime_and_poststop_of_runc", &[Runc]) else {
+        return;
+    };
+    let hooks = json!({ "createRuntime": [live.hook(&["start"])], "poststop": [live.hook(&["stop"])] });
+    let id = is_recorded_whole(&live, Runc, hooks);
+    let meta = live.meta(&live.recordings(&id)[0]);
+    assert_eq!((&meta["origin"], &meta["container"]["id"]), (&json!("hook"), &json!(id)));
+    assert!(meta["tasks"].as_array().unwrap().len() > 1, "all threads of runc's init, not only its first: {meta}");
+}
+
+#[test]
+fn a_container_is_recorded_by_prestart_of_runc() {
+    let Some(live) = Live::new("a_container_is_recorded_by_prestart_of_runc", &[Runc]) else { return };
+    let hooks = json!({ "prestart": [live.hook(&["start"])], "poststop": [live.hook(&["stop"])] });
+    is_recorded_whole(&live, Runc, hooks);
+}
+
+#[test]
+fn prestart_and_create_runtime_at_once_make_one_recording() {
+    let Some(live) = Live::new("prestart_and_create_runtime_at_once_make_one_recording", &[Runc]) else { return };
+    let start = [live.hook(&["start"])];
+    is_recorded_whole(
+        &live,
+        Runc,
+        json!({ "prestart": start, "createRuntime": start, "poststop": [live.hook(&["stop"])] }),
+    );
+    let log = fs::read_to_string(live.path("run/hook.log")).unwrap();
+    assert!(log.contains("is being recorded already"), "{log}");
+}
+
+#[test]
+fn a_container_is_recorded_by_the_hooks_of_crun() {
+    let Some(live) = Live::new("a_container_is_recorded_by_the_hooks_of_crun", &[Crun]) else { return };
+    let stop = [live.hook(&["stop"])];
+    for stage in ["createRuntime", "prestart"] {
+        is_recorded_whole(&live, Crun, json!({ (stage): [live.hook(&["start"])], "poststop": stop }));
+    }
+}
+
+#[test]
+fn a_recorder_holds_nothing_of_the_hook_and_up_nobody() {
+    let Some(live) = Live::new("a_recorder_holds_nothing_of_the_hook_and_up_nobody", &[Runc]) else { return };
+    let id = live.id();
+    live.start_container(&live.bundle(&["sleep", "60"]), &id);
+    let recorder = live.recorder(&id).expect("a recorder");
+    let pid = recorder["recorder_pid"].as_i64().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let session = stat.rsplit(") ").next().unwrap().split(' ').nth(3).unwrap();
+    assert_eq!(session, pid.to_string(), "a session of its own");
+    // Ends of pipes come in twos if they are its own.
+    let mut pipes: BTreeMap<String, u32> = BTreeMap::new();
+    for fd in live::entries(&std::path::PathBuf::from(format!("/proc/{pid}/fd"))) {
+        let target = fs::read_link(&fd).unwrap().display().to_string();
+        let own = ["/dev/null", "socket:", "anon_inode:[pidfd]", "pidfd:", "anon_inode:[signalfd]"];
+        let instance = recorder["instance"].as_str().unwrap();
+        let recording = recorder["recording"].as_str().unwrap();
+        if target.starts_with("pipe:") {
+            *pipes.entry(target).or_default() += 1;
+            continue;
+        }
+        let is_own = own.iter().any(|own| target.starts_with(own));
+        assert!(is_own || target.contains(instance) || target.starts_with(recording), "{fd:?} -> {target}");
+    }
+    assert!(pipes.values().all(|ends| *ends == 2), "{pipes:?}");
+    // Another container comes and goes meanwhile; run() panics if somebody keeps runc's output.
+    let other = live.id();
+    let took = live.run_container(Runc, &live.bundle(&["true"]), &other).expect_code(0).took;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(live.recorder(&id).is_some());
+    live.oci(Runc, &["delete", "--force", &id]).expect_code(0);
+    live.expect_nothing_left();
+}
+
+#[test]
+fn poststop_may_come_twice_and_late() {
+    let Some(live) = Live::new("poststop_may_come_twice_and_late", &[Runc]) else { return };
+    let (start, stop) = (live.hook(&["start"]), live.hook(&["stop", "--strict"]));
+    let bundle = live.bundle_with(&["true"], json!({ "createRuntime": [start], "poststop": [stop, stop] }));
+    let id = live.id();
+    let out = live.run_container(Runc, &bundle, &id).expect_code(0);
+    assert!(!out.stderr.contains("hook"), "runc tells of a failed poststop: {}", out.stderr);
+    live.expect_nothing_left();
+    let state = json!({ "ociVersion": "1.0.2-dev", "id": id, "status": "stopped", "bundle": bundle }).to_string();
+    let late = live.bin_with(&["hook", "stop", "--strict"], state.as_bytes()).expect_code(0);
+    assert_eq!(late.stderr, "");
+    live.bin(&["report", &id]).expect_code(0);
+    assert_eq!(live.recordings(&id).len(), 1);
+}
+
+#[test]
+fn a_stop_hook_leaves_the_recordings_of_others_alone() {
+    let Some(live) = Live::new("a_stop_hook_leaves_the_recordings_of_others_alone", &[Runc]) else { return };
+    let id = live.id();
+    live.start_container(&live.bundle(&["sleep", "60"]), &id);
+    let instance =
+        format!("/sys/kernel/tracing/instances/{}", live.recorder(&id).unwrap()["instance"].as_str().unwrap());
+    // Somebody else's running state, in which this recorder does not stand; and the instance is not young any more.
+    std::thread::sleep(Duration::from_secs(11));
+    let state = json!({ "ociVersion": "1.0.2-dev", "id": "nobody", "status": "stopped", "bundle": "/" }).to_string();
+    fs::create_dir(live.path("elsewhere")).unwrap();
+    for words in [&["hook", "stop", "--strict"][..], &["gc"]] {
+        let mut command = live.command(live::BIN);
+        command.args(words).env("FTRACE_ANALYZER_RUN_DIR", live.path("elsewhere"));
+        live::run(command, state.as_bytes()).expect_code(0);
+        assert_eq!(fs::read_to_string(format!("{instance}/tracing_on")).unwrap(), "1\n", "{words:?}");
+    }
+    live.oci(Runc, &["delete", "--force", &id]).expect_code(0);
+    live.bin(&["report", &id]).expect_code(0);
+}
+
+#[test]
+fn a_container_that_never_started_leaves_a_complete_recording() {
+    let Some(live) = Live::new("a_container_that_never_started_leaves_a_complete_recording", &[Runc]) else { return };
+    let bundle = live.bundle(&["sleep", "60"]);
+    let id = live.id();
+    // The container's process keeps what runc got for its output.
+    let script = format!(
+        "exec runc --root {} create --bundle {} {id} </dev/null >/dev/null 2>&1",
+        live.path("runc").display(),
+        bundle.display()
+    );
+    let mut command = live.command("sh");
+    command.args(["-c", &script]);
+    live::run(command, b"").expect_code(0);
+    assert!(live.recorder(&id).is_some());
+    live.oci(Runc, &["delete", "--force", &id]).expect_code(0);
+    live.expect_nothing_left();
+    let report = live.bin(&["report", &id]).expect_code(0);
+    assert_eq!(report.calls(), Vec::<&str>::new());
+    assert!(report.stdout.contains("the container's program was never executed"), "{}", report.stdout);
+}
+
+#[test]
+fn without_a_poststop_hook_the_recorder_completes_by_itself() {
+    let Some(live) = Live::new("without_a_poststop_hook_the_recorder_completes_by_itself", &[Runc]) else { return };
+    let hooks = json!({ "createRuntime": [live.hook(&["start"])] });
+    let id = is_recorded_whole(&live, Runc, hooks);
+    assert_eq!(live.meta(&live.recordings(&id)[0])["end_reason"], "the traced tasks ended");
+}
+
+#[test]
+fn a_hook_that_fails_behind_ours_leaves_nothing_running() {
+    let Some(live) = Live::new("a_hook_that_fails_behind_ours_leaves_nothing_running", &[Runc, Crun]) else { return };
+    let fails = json!({ "path": "/bin/false" });
+    let hooks = json!({ "createRuntime": [live.hook(&["start"]), fails], "poststop": [live.hook(&["stop"])] });
+    let bundle = live.bundle_with(&["true"], hooks);
+    for need in [Runc, Crun] {
+        let id = live.id();
+        let out = live.run_container(need, &bundle, &id);
+        assert_ne!(out.code, 0, "{}", out.stderr);
+        live.expect_nothing_left();
+        let meta = live.meta(&live.recordings(&id)[0]);
+        assert_eq!(meta["state"], "complete", "{need:?}: {meta}");
+    }
+}
