@@ -11,6 +11,7 @@ note() { [ -t 2 ] && printf '%s\n' "... $*" >&2; return 0; }
 
 prepare() {
 	[ "$(nproc)" -gt 1 ] || load_cpu=0
+	load_average=$(cut -d' ' -f1-3 /proc/loadavg)
 	local target=${CARGO_TARGET_DIR:-$root/target}
 	mkdir -p "$target"
 	target=$(realpath "$target")
@@ -78,7 +79,7 @@ header() {
 	local rows=(
 		"machine" "$(uname -m), ${cpu:-unknown CPU}, $memory"
 		"kernel" "$(uname -sr)"
-		"CPUs" "$(nproc) online, load on CPU $load_cpu, load average $(cut -d' ' -f1-3 /proc/loadavg)"
+		"CPUs" "$(nproc) online, load on CPU $load_cpu, load average at the start $load_average"
 		"date" "$(date -u +%Y-%m-%dT%H:%MZ)"
 		"commit" "$commit"
 		"binary" "$("$binary" --version 2>/dev/null)"

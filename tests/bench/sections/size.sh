@@ -31,7 +31,7 @@ bench_size() {
 	if why=$(can_trace); then size_traces=1; else skip size "resident memory" "$why"; fi
 	note "size: static build"
 	if ! cargo rustc --quiet --release --manifest-path "$root/Cargo.toml" --bin ftrace-analyzer --target-dir "$target_dir/static" \
-		-- -C target-feature=+crt-static; then
+		-- -C target-feature=+crt-static -C relocation-model=static; then
 		static=
 		skip size "static" "the static build failed"
 	fi
