@@ -16,7 +16,7 @@ const HELPS: [&str; 12] =
     ["", "hook", "hook start", "hook stop", "run", "attach", "follow", "stop", "list", "report", "doctor", "gc"];
 
 /// Paths that documents name before the change that brings them is merged.
-const COMING: [&str; 2] = ["docs/benchmarks.md", "tests/bench/run"];
+const COMING: [&str; 0] = [];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
