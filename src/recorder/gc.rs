@@ -18,7 +18,7 @@ use crate::tracefs::{Instance, Tracefs, INSTANCE_PREFIX};
 
 /// Age below which a directory without a readable state, or an instance without a state, may belong to a start in
 /// progress.
-const YOUNG: Duration = Duration::from_secs(60);
+const YOUNG: Duration = Duration::from_secs(10);
 
 /// What was cleaned up.
 #[derive(Debug, Default)]
