@@ -88,8 +88,14 @@ fn an_overflowed_buffer_is_told_in_place_in_numbers_and_in_the_exit_code() {
         kill.args([name, &recorder]);
         live::run(kill, b"").expect_code(0);
     };
-    signal("-STOP");
     let pid = live.init_pid(&id);
+    wait_for("the container's program", || {
+        fs::read_to_string(format!("/proc/{pid}/comm")).ok().filter(|comm| comm == "sh\n")
+    });
+    // Its execve lies in a sub-buffer that is not full yet, and would be overwritten there: a report has it stored.
+    let begun = live.bin(&["report", &id]);
+    assert!(begun.stdout.contains(" execve("), "{}", begun.stdout);
+    signal("-STOP");
     let last = format!("/proc/{pid}/task/{pid}/children");
     // Its children are worked off when a sleep of the shell is all there is again.
     std::thread::sleep(Duration::from_millis(700));
