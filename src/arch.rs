@@ -7,6 +7,12 @@
 
 use core::fmt;
 
+/// Major and minor number of a kernel's release (`uname -r`): `6.12.107+deb13-arm64` is (6, 12); zeros where there is none.
+pub fn kernel_version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// A kernel architecture, as `uname -m` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arch {
@@ -102,6 +108,20 @@ mod tests {
         assert_eq!(Arch::from_machine("armv7l"), Some(Arch::Arm));
         assert_eq!(Arch::from_machine("aarch64"), Some(Arch::Aarch64));
         assert_eq!(Arch::from_machine("riscv64"), None);
+    }
+
+    #[test]
+    fn releases_are_compared_by_number() {
+        for (release, version) in [
+            ("6.18.44-fc", (6, 18)),
+            ("6.9", (6, 9)),
+            ("5.15.0", (5, 15)),
+            ("7.0-rc1", (7, 0)),
+            ("7.2.13+deb14-arm64", (7, 2)),
+            ("odd", (0, 0)),
+        ] {
+            assert_eq!(kernel_version(release), version);
+        }
     }
 
     #[test]

@@ -5,77 +5,49 @@
 //! The remedy, where one is known, is kept apart so that it can be printed on a line of its own. Exit codes are decided
 //! here and nowhere else.
 
-use core::fmt;
+use core::fmt::{self, Write};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::words::split_once;
 
 /// `Result` with our [`Error`].
 pub type Result<T> = core::result::Result<T, Error>;
 
 /// What went wrong, in kinds a caller can act on.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// This kernel or system lacks a feature; the feature is named.
-    NotSupported {
-        /// What is needed, e.g. `raw_syscalls events (CONFIG_FTRACE_SYSCALLS or HAVE_SYSCALL_TRACEPOINTS)`.
-        need: String,
-    },
+    NotSupported,
     /// Something is in use by somebody else.
-    Busy {
-        /// What, and by whom as far as it is known.
-        by: String,
-    },
+    Busy,
     /// The kernel refused access.
-    Permission {
-        /// The file or directory.
-        path: PathBuf,
-    },
+    Permission,
     /// A file, directory, recording or container is not there.
-    NotFound {
-        /// What was looked for.
-        what: String,
-    },
-    /// Input that does not follow its format.
-    Malformed {
-        /// Which input and what is wrong with it.
-        what: String,
-        /// Offset in bytes from its start, where known.
-        offset: Option<u64>,
-    },
-    /// A stated limit was passed.
-    Limit {
-        /// What was too large or too many.
-        what: String,
-        /// The limit, in the unit that `what` names.
-        max: u64,
-    },
-    /// A system call failed in a way none of the kinds above names.
-    Io {
-        /// What was being done, with the path.
-        what: String,
-        /// The operating system's error.
-        source: io::Error,
-    },
+    NotFound,
+    /// Input that does not follow its format; the number is the offset in bytes from its start, where known.
+    Malformed(Option<u64>),
+    /// A stated limit was passed; the number is the limit, in the unit that the text names.
+    Limit(u64),
+    /// A system call failed in a way none of the kinds above names; the number is its errno.
+    Io(i32),
     /// The command line or an option's value is wrong.
-    Usage(String),
+    Usage,
     /// An error of the recorder's process, with its exit code.
-    Relayed {
-        /// Its sentence.
-        text: String,
-        /// Its exit code.
-        code: u8,
-    },
+    Relayed(u8),
     /// Our own assumption failed: please report it.
-    Bug(String),
+    Bug,
 }
 
-/// An error with an optional remedy.
+/// An error with an optional remedy. One pointer wide: results of it are handed up through every function.
 #[derive(Debug)]
-pub struct Error {
-    /// The kind, which decides the exit code.
-    pub kind: Kind,
-    /// What the user can do about it, printed as `hint: …`.
-    pub hint: Option<String>,
+pub struct Error(Box<Body>);
+
+#[derive(Debug)]
+struct Body {
+    kind: Kind,
+    what: String,
+    hint: Option<String>,
 }
 
 /// Exit codes, as the manual promises them.
@@ -99,60 +71,93 @@ pub mod exit {
 }
 
 impl Error {
-    /// An error without a hint.
-    pub fn new(kind: Kind) -> Self {
-        Error { kind, hint: None }
+    /// An error without a hint: what went wrong, which `Display` completes by its kind.
+    #[cold]
+    pub fn new(kind: Kind, what: String) -> Self {
+        Error(Box::new(Body { kind, what, hint: None }))
+    }
+
+    /// The kind, which decides the exit code.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What the user can do about it, printed as `hint: …`.
+    pub fn remedy(&self) -> Option<&str> {
+        self.0.hint.as_deref()
     }
 
     /// Adds the remedy.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error about something that its maker could not know, such as the file that was read.
+    pub fn within(mut self, name: fmt::Arguments<'_>) -> Self {
+        self.0.what = format!("{name}: {}", self.0.what);
+        self
+    }
+
+    /// The same error in a sentence that says more; exit code and hint stay.
+    pub fn told_as(mut self, what: String) -> Self {
+        (self.0.kind, self.0.what) = (Kind::Relayed(self.exit_code()), what);
         self
     }
 
     /// Wrong usage.
     pub fn usage(text: impl Into<String>) -> Self {
-        Error::new(Kind::Usage(text.into()))
+        Error::new(Kind::Usage, text.into())
     }
 
     /// Input that does not follow its format.
     pub fn malformed(what: impl Into<String>, offset: Option<u64>) -> Self {
-        Error::new(Kind::Malformed { what: what.into(), offset })
+        Error::new(Kind::Malformed(offset), what.into())
     }
 
     /// Something is not there.
     pub fn not_found(what: impl Into<String>) -> Self {
-        Error::new(Kind::NotFound { what: what.into() })
+        Error::new(Kind::NotFound, what.into())
     }
 
     /// A feature that this kernel or system lacks.
     pub fn unsupported(need: impl Into<String>) -> Self {
-        Error::new(Kind::NotSupported { need: need.into() })
+        Error::new(Kind::NotSupported, need.into())
     }
 
     /// A stated limit was passed.
     pub fn limit(what: impl Into<String>, max: u64) -> Self {
-        Error::new(Kind::Limit { what: what.into(), max })
+        Error::new(Kind::Limit(max), what.into())
     }
 
     /// A failed file operation: `doing` is a verb such as `open` or `write`. Errors that have a kind of their own get it.
+    #[cold]
     pub fn io(doing: &str, path: &Path, source: io::Error) -> Self {
+        let path = path.display();
         match source.kind() {
-            io::ErrorKind::PermissionDenied => Error::new(Kind::Permission { path: path.to_owned() }),
-            io::ErrorKind::NotFound => Error::not_found(path.display().to_string()),
-            _ => Error::new(Kind::Io { what: format!("{doing} {}", path.display()), source }),
+            io::ErrorKind::PermissionDenied => Error::new(Kind::Permission, path.to_string()),
+            io::ErrorKind::NotFound => Error::not_found(path.to_string()),
+            _ => Error::sys(format!("{doing} {path}"), source),
         }
     }
 
     /// A failed system call that is not about one file.
     pub fn sys(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Error::new(Kind::Io { what: what.into(), source: source.into() })
+        Error::failed(what.into(), &source.into())
+    }
+
+    #[cold]
+    fn failed(mut what: String, source: &io::Error) -> Self {
+        let text = source.to_string();
+        // The system's text without std's ` (os error N)`.
+        what = what + ": " + split_once(&text, " (os error ").map_or(text.as_str(), |(text, _)| text);
+        Error::new(Kind::Io(source.raw_os_error().unwrap_or(0)), what)
     }
 
     /// The operating system's error number behind this error, where there is one.
     pub fn errno(&self) -> Option<i32> {
-        match &self.kind {
-            Kind::Io { source, .. } => source.raw_os_error(),
+        match self.0.kind {
+            Kind::Io(errno) if errno != 0 => Some(errno),
             _ => None,
         }
     }
@@ -160,23 +165,26 @@ impl Error {
     /// One line for another process of ours, which makes an error of it with [`Error::relayed`].
     pub fn to_relay(&self) -> String {
         let flat = |text: &str| text.replace('\n', " ");
-        let hint = self.hint.as_deref().map(flat).unwrap_or_default();
+        let hint = self.remedy().map(flat).unwrap_or_default();
         format!("{} {}\n{hint}", self.exit_code(), flat(&self.to_string()))
     }
 
     /// The error that another process of ours reported: its exit code and the rest of its text.
     pub fn relayed(code: &str, text: &str) -> Self {
         let (sentence, hint) = text.split_once('\n').unwrap_or((text, ""));
-        let kind = Kind::Relayed { text: sentence.to_owned(), code: code.parse().unwrap_or(exit::FAILED) };
-        Error { kind, hint: (!hint.is_empty()).then(|| hint.to_owned()) }
+        let error = Error::new(Kind::Relayed(code.parse().unwrap_or(exit::FAILED)), sentence.to_owned());
+        if hint.is_empty() {
+            return error;
+        }
+        error.hint(hint)
     }
 
     /// The program's exit code for this error.
     pub fn exit_code(&self) -> u8 {
-        match self.kind {
-            Kind::Usage(_) => exit::USAGE,
-            Kind::NotSupported { .. } => exit::UNSUPPORTED,
-            Kind::Relayed { code, .. } => code,
+        match self.0.kind {
+            Kind::Usage => exit::USAGE,
+            Kind::NotSupported => exit::UNSUPPORTED,
+            Kind::Relayed(code) => code,
             _ => exit::FAILED,
         }
     }
@@ -184,36 +192,53 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            Kind::NotSupported { need } => write!(f, "this system lacks {need}"),
-            Kind::Busy { by } => f.write_str(by),
-            Kind::Permission { path } => write!(f, "no permission for {}", path.display()),
-            Kind::NotFound { what } => write!(f, "{what} not found"),
-            Kind::Malformed { what, offset: Some(at) } => write!(f, "{what} (at byte {at})"),
-            Kind::Malformed { what, offset: None } => f.write_str(what),
-            Kind::Limit { what, max } => write!(f, "{what}, the limit is {max}"),
-            Kind::Io { what, source } => write!(f, "{what}: {}", errno_text(source)),
-            Kind::Usage(text) | Kind::Relayed { text, .. } => f.write_str(text),
-            Kind::Bug(text) => write!(f, "unexpected: {text} (please report this)"),
+        let (before, after) = match self.0.kind {
+            Kind::NotSupported => ("this system lacks ", ""),
+            Kind::Permission => ("no permission for ", ""),
+            Kind::NotFound => ("", " not found"),
+            Kind::Bug => ("unexpected: ", " (please report this)"),
+            _ => ("", ""),
+        };
+        f.write_str(before)?;
+        f.write_str(&self.0.what)?;
+        match self.0.kind {
+            Kind::Malformed(Some(at)) => write!(f, " (at byte {at})"),
+            Kind::Limit(max) => write!(f, ", the limit is {max}"),
+            _ => f.write_str(after),
         }
     }
 }
 
-/// The system's text without std's ` (os error N)`.
-fn errno_text(source: &io::Error) -> String {
-    let text = source.to_string();
-    match text.find(" (os error ") {
-        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
-        None => text,
-    }
-}
+impl std::error::Error for Error {}
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.kind {
-            Kind::Io { source, .. } => Some(source),
-            _ => None,
+/// A text of unknown origin between quotes, so that it cannot break the line or the terminal. As `{:?}` shows it, but for
+/// some rare characters, and without the tables that `{:?}` needs.
+#[derive(Debug)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            match c {
+                '"' | '\\' => {
+                    f.write_char('\\')?;
+                    f.write_char(c)?;
+                }
+                '\n' => f.write_str("\\n")?,
+                // Control characters; spaces without width, marks and overrides of the direction; private use.
+                '\0'..='\x1f'
+                | '\x7f'..='\u{9f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{e000}'..='\u{f8ff}'
+                | '\u{feff}'
+                | '\u{e0000}'.. => write!(f, "\\u{{{:x}}}", u32::from(c))?,
+                _ => f.write_char(c)?,
+            }
         }
+        f.write_char('"')
     }
 }
 
@@ -225,8 +250,8 @@ mod tests {
     fn io_errors_get_the_kind_a_caller_can_act_on() {
         let path = Path::new("/x");
         let of = |code| Error::io("open", path, io::Error::from_raw_os_error(code));
-        assert!(matches!(of(13).kind, Kind::Permission { .. }));
-        assert!(matches!(of(2).kind, Kind::NotFound { .. }));
+        assert_eq!(of(13).kind(), Kind::Permission);
+        assert_eq!(of(2).kind(), Kind::NotFound);
         assert_eq!(of(28).to_string(), "open /x: No space left on device");
         assert_eq!(of(28).errno(), Some(28));
     }
@@ -237,7 +262,15 @@ mod tests {
         let (code, text) = relay.split_once(' ').unwrap();
         let error = Error::relayed(code, text);
         assert_eq!((error.to_string().as_str(), error.exit_code()), ("this system lacks tracefs", 3));
-        assert_eq!(error.hint.as_deref(), Some("mount it"));
+        assert_eq!(error.remedy(), Some("mount it"));
+    }
+
+    #[test]
+    fn quoted_text_stays_between_its_quotes() {
+        for text in ["", "abc", "é ü 中 😀", "a\"b\\c\n", "\u{1b}[31m\u{7f}\u{85}", "\u{202e}abc\u{200b}\u{feff}"]
+        {
+            assert_eq!(Quoted(text).to_string(), format!("{text:?}"));
+        }
     }
 
     #[test]

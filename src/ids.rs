@@ -76,11 +76,11 @@ impl fmt::Display for BadId {
             BadId::TooLong(len) => write!(f, "is {len} bytes long, the limit is {CONTAINER_ID_MAX}"),
             BadId::BadByte(0, b'.' | b'-' | b'+') => f.write_str("starts with a dot, a dash or a plus"),
             BadId::BadByte(at, byte) => {
-                write!(
-                    f,
-                    "has the byte '{}' at position {at}; allowed are letters, digits and _ + . -",
-                    byte.escape_ascii()
-                )
+                match byte {
+                    b' '..=b'~' => write!(f, "has the byte '{}'", char::from(*byte))?,
+                    _ => write!(f, "has the byte '\\x{byte:02x}'")?,
+                }
+                write!(f, " at position {at}; allowed are letters, digits and _ + . -")
             }
         }
     }

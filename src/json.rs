@@ -2,30 +2,7 @@
 //! Writing JSON (RFC 8259) into a byte buffer, one value after the other, without an intermediate tree.
 //!
 //! Strings from the kernel need not be UTF-8: bytes that are not are written as U+FFFD, so that the output always is
-//! valid JSON. Reading JSON is serde-json-core's work.
-
-/// Deepest nesting of a JSON text that is read: ours have four levels.
-const DEPTH_MAX: usize = 64;
-
-/// Whether a text is nested so deeply that it must not be read: serde-json-core recurses without limit into members that
-/// it passes over, and a stack is not endless. Brackets in strings do not count.
-pub fn is_too_deep(text: &[u8]) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => depth += 1,
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEPTH_MAX {
-            return true;
-        }
-    }
-    false
-}
+//! valid JSON. Reading JSON is [`crate::record`]'s work.
 
 /// A JSON text under construction. Commas are set by itself; the caller sees to it that ends match beginnings.
 #[derive(Debug, Default)]
@@ -110,6 +87,11 @@ impl Json {
 
     /// A string.
     pub fn string(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// A string of bytes that may not be UTF-8.
+    pub fn bytes(&mut self, text: &[u8]) -> &mut Self {
         self.separate();
         self.out.push(b'"');
         push_escaped(&mut self.out, text);
@@ -117,12 +99,13 @@ impl Json {
         self
     }
 
-    /// A string of bytes that may not be UTF-8.
-    pub fn bytes(&mut self, text: &[u8]) -> &mut Self {
-        match core::str::from_utf8(text) {
-            Ok(text) => self.string(text),
-            Err(_) => self.string(&String::from_utf8_lossy(text)),
-        }
+    /// A number as a string, for readers that keep numbers as doubles.
+    pub fn quoted_u64(&mut self, value: u64) -> &mut Self {
+        self.separate();
+        self.out.push(b'"');
+        push_u64(&mut self.out, value);
+        self.out.push(b'"');
+        self
     }
 
     /// A number.
@@ -181,27 +164,33 @@ impl Json {
     }
 }
 
-/// Appends `text` escaped for the inside of a JSON string.
-pub fn push_escaped(out: &mut Vec<u8>, text: &str) {
+/// Appends bytes escaped for the inside of a JSON string; what is not UTF-8 becomes U+FFFD.
+pub fn push_escaped(out: &mut Vec<u8>, mut text: &[u8]) {
+    while let Err(bad) = core::str::from_utf8(text) {
+        let (good, rest) = text.split_at(bad.valid_up_to());
+        push_valid(out, good);
+        out.extend_from_slice("\u{fffd}".as_bytes());
+        text = bad.error_len().and_then(|len| rest.get(len..)).unwrap_or_default();
+    }
+    push_valid(out, text);
+}
+
+fn push_valid(out: &mut Vec<u8>, bytes: &[u8]) {
     let mut plain = 0;
-    let bytes = text.as_bytes();
     for (at, byte) in bytes.iter().enumerate() {
-        let escape: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0..=0x1f => b"",
+        let escaped = match byte {
+            b'"' | b'\\' => *byte,
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0..=0x1f => b'u',
             _ => continue,
         };
         out.extend_from_slice(bytes.get(plain..at).unwrap_or_default());
-        if escape.is_empty() {
-            let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c as u8);
-            out.extend_from_slice(b"\\u00");
-            out.extend_from_slice(&[hex(byte >> 4), hex(byte & 15)]);
-        } else {
-            out.extend_from_slice(escape);
+        out.extend_from_slice(&[b'\\', escaped]);
+        if escaped == b'u' {
+            let low = byte & 15;
+            out.extend_from_slice(&[b'0', b'0', b'0' + (byte >> 4), low + if low < 10 { b'0' } else { b'a' - 10 }]);
         }
         plain = at + 1;
     }
@@ -234,17 +223,6 @@ pub fn push_i64(out: &mut Vec<u8>, value: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nesting_is_limited_and_brackets_in_strings_are_not_nesting() {
-        let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
-        assert!(!is_too_deep(&nested(DEPTH_MAX)));
-        assert!(is_too_deep(&nested(DEPTH_MAX + 1)));
-        assert!(!is_too_deep(nested(DEPTH_MAX).repeat(3).as_slice()));
-        let text = format!("[\"{}\\\"{}\"]", "[".repeat(100), "{".repeat(100));
-        assert!(!is_too_deep(text.as_bytes()));
-        assert!(is_too_deep(format!("{text}{}", "[".repeat(65)).as_bytes()));
-    }
 
     #[test]
     fn objects_arrays_and_escapes() {

@@ -10,6 +10,8 @@ pub mod calendar;
 pub mod error;
 pub mod ids;
 pub mod json;
+pub mod record;
+pub mod words;
 
 // 1 pure decoding: core only, no alloc, no unsafe
 pub mod ringbuf;

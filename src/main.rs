@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The binary: everything is in the library.
 
-use std::process::ExitCode;
+#![no_main]
 
-fn main() -> ExitCode {
-    ExitCode::from(ftrace_analyzer::cli::main(std::env::args_os().collect()))
-}
+ftrace_analyzer::c_main!(ftrace_analyzer::cli::main);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by layer, lowest first. Within a layer modules may use one another, save where [`STRANGERS`] says otherwise.
 const LAYERS: [&[&str]; 7] = [
-    &["arch", "calendar", "error", "ids", "json"],
+    &["arch", "calendar", "error", "ids", "json", "record", "words"],
     &["format", "ringbuf", "syscalls"],
     &["proc", "sys", "tracefs"],
     &["oci", "recording", "tasks"],

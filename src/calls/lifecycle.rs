@@ -10,10 +10,10 @@ use crate::ids::{CpuId, Pid, Timestamp};
 use crate::tasks::{Comm, Slot};
 
 use super::ending::{GroupEnd, ThreadEnd, KILL};
-use super::pairing::{open_call, Phase, State, Tracker};
-use super::{Call, End, Note, Steps, What};
+use super::pairing::{leave_open, Phase, Tracker};
+use super::{Note, Steps, What};
 
-impl<S: Steps> Tracker<S> {
+impl Tracker {
     /// Changes what is known of the end of the process that the task belongs to.
     pub(super) fn group(&mut self, slot: Slot, change: impl FnOnce(&mut GroupEnd)) {
         let leader = self.leader(slot);
@@ -29,8 +29,15 @@ impl<S: Steps> Tracker<S> {
         }
     }
 
+    /// Ends the call that a task of this number is in, if there is one.
+    fn leave_open(&mut self, pid: Pid, ts: Timestamp, steps: &mut dyn Steps) {
+        if let Some(task) = self.tasks.find(pid).and_then(|slot| self.tasks.get_mut(slot)) {
+            leave_open(task, ts, steps);
+        }
+    }
+
     #[cold]
-    pub(super) fn other(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, event: Event<'_>, steps: &mut S) {
+    pub(super) fn other(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, event: Event<'_>, steps: &mut dyn Steps) {
         match event {
             Event::NewTask { pid: child, flags, comm } => self.born(ts, cpu, pid, child, Some(flags), comm, steps),
             Event::Fork { parent, child, comm } => self.born(ts, cpu, parent, child, None, comm, steps),
@@ -67,21 +74,17 @@ impl<S: Steps> Tracker<S> {
         child: Pid,
         flags: Option<u64>,
         comm: &[u8],
-        steps: &mut S,
+        steps: &mut dyn Steps,
     ) {
         let parent = self.tasks.slot(cpu, parent);
         if child <= 0 {
             return;
         }
-        let newborn = |state: &State<S::Ticket>| state.phase == Phase::Newborn;
         // A namesake whose end was lost leaves its call behind.
-        if let Some(task) = self.tasks.find(child).and_then(|slot| self.tasks.get(slot)) {
-            if task.state.phase == Phase::Inside {
-                let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
-            }
-        }
-        let Some(slot) = self.tasks.born(ts, parent, child, comm, flags, newborn) else { return };
+        self.leave_open(child, ts, steps);
+        let Some(slot) = self.tasks.born(ts, parent, child, comm, flags, |state| state.phase == Phase::Newborn) else {
+            return;
+        };
         let mut thread = None;
         if let Some(task) = self.tasks.get_mut(slot) {
             task.state.phase = Phase::Newborn;
@@ -91,19 +94,13 @@ impl<S: Steps> Tracker<S> {
         self.note(ts, parent, What::Fork { child, thread, comm: Comm::new(comm) }, steps);
     }
 
-    fn execed(&mut self, ts: Timestamp, pid: Pid, old_pid: Pid, filename: &[u8], steps: &mut S) {
+    fn execed(&mut self, ts: Timestamp, pid: Pid, old_pid: Pid, filename: &[u8], steps: &mut dyn Steps) {
         if pid <= 0 {
             return;
         }
         // The leader that made way, and whose end was lost.
         if old_pid != pid {
-            if let Some(task) = self.tasks.find(pid).and_then(|slot| self.tasks.get_mut(slot)) {
-                if task.state.phase == Phase::Inside {
-                    let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-                    task.state.phase = Phase::Unknown;
-                    steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
-                }
-            }
+            self.leave_open(pid, ts, steps);
         }
         let before = self.tasks.find(old_pid).and_then(|slot| self.tasks.get(slot)).map(|task| task.abi);
         let native = self.native;
@@ -120,7 +117,7 @@ impl<S: Steps> Tracker<S> {
         self.note(ts, slot, What::Exec { old_pid, filename: filename.to_vec() }, steps);
     }
 
-    fn ended(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, comm: &[u8], steps: &mut S) {
+    fn ended(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, comm: &[u8], steps: &mut dyn Steps) {
         let slot = self.tasks.slot(cpu, pid);
         let leader = self.leader(slot);
         let Some(group) = self.tasks.get(leader).map(|task| task.state.group) else { return };
@@ -129,14 +126,11 @@ impl<S: Steps> Tracker<S> {
             task.comm = Comm::new(comm);
         }
         let phase = task.state.phase;
+        leave_open(task, ts, steps);
         task.state.phase = Phase::Unknown;
-        if phase == Phase::Inside {
-            let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
-        }
         if let (Some(votes), Phase::Inside | Phase::Leaving) = (&mut self.votes, phase) {
             if !task.settled && !task.state.end.by_signal() {
-                votes.ended_in(task.image, task.state.nr);
+                votes.ended_in(task.image, task.state.call.nr);
             }
         }
         let cause = task.state.end.cause(&group, pid);
@@ -144,7 +138,7 @@ impl<S: Steps> Tracker<S> {
         self.tasks.exited(ts, slot);
     }
 
-    fn note(&self, ts: Timestamp, slot: Slot, what: What, steps: &mut S) {
+    fn note(&self, ts: Timestamp, slot: Slot, what: What, steps: &mut dyn Steps) {
         let Some(task) = self.tasks.get(slot) else { return };
         let (pid, tgid, comm, runtime) = (task.pid, task.tgid, task.comm, task.runtime);
         steps.note(Note { ts, pid, tgid, comm, runtime, what });

@@ -174,17 +174,13 @@ pub enum What {
 
 /// Takes what [`Tracker`] finds, in the order of the recording.
 pub trait Steps {
-    /// Names one entered call until it ends.
-    type Ticket: Copy + Default;
-
-    /// A call was entered. [`Call::end`] is [`End::Open`].
-    fn opened(&mut self, call: &Call) -> Self::Ticket;
+    /// A call was entered. [`Call::end`] is [`End::Open`]. Gives a ticket that names the call until it ends.
+    fn opened(&mut self, call: &Call) -> u64;
 
     /// A call that was entered ended.
-    fn closed(&mut self, ticket: Self::Ticket, call: &Call);
+    fn closed(&mut self, ticket: u64, call: &Call);
 
     /// A call whose beginning and end are known at one moment.
-    #[inline]
     fn whole(&mut self, call: &Call) {
         let ticket = self.opened(call);
         self.closed(ticket, call);
@@ -192,6 +188,11 @@ pub trait Steps {
 
     /// Something else happened.
     fn note(&mut self, note: Note);
+
+    /// Whether no more is wanted: the reader is gone.
+    fn is_closed(&self) -> bool {
+        false
+    }
 }
 
 /// Takes calls in the order in which they were entered.

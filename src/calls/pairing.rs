@@ -6,12 +6,15 @@
 //! was lost. The kernel marks none of them, so the task's history decides. execve's exit comes after
 //! `sched_process_exec`, on x86 with the new program's number; `rt_sigreturn` on x86 and arm64 exits with the number -1.
 
+use core::ops::ControlFlow;
+
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Result};
 use crate::format::Event;
 use crate::ids::{CpuId, Pid, SyscallNr, Timestamp};
-use crate::recording::{Item, Meta};
-use crate::tasks::{Abis, Comm, Slot, Tasks, Votes};
+use crate::recording::{Item, Meta, Stream};
+use crate::tasks::{Abis, Comm, Slot, Task, Tasks, Votes};
+use crate::words::quoted;
 
 use super::ending::{GroupEnd, ThreadEnd};
 use super::lifecycle::about_recording;
@@ -34,32 +37,55 @@ pub(super) enum Phase {
     Leaving,
 }
 
-/// What is kept per task; `T` is the ticket of [`Steps`].
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct State<T> {
+/// What is kept per task.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
     pub(super) phase: Phase,
     /// Time of its last call event.
     pub(super) last: Timestamp,
-    /// The open call ([`Phase::Inside`]).
-    pub(super) entered: Timestamp,
-    pub(super) nr: SyscallNr,
-    pub(super) args: [u64; 6],
-    /// The task's number then: an execve by another thread than the leader changes it.
-    pub(super) pid: Pid,
-    pub(super) comm: Comm,
-    pub(super) abi: Option<Abi>,
+    /// The call it is in ([`Phase::Inside`]), or the last one it was in. Its task is the one that entered it: an execve by
+    /// another thread than the leader changes the number.
+    pub(super) call: Call,
+    /// The call's ticket with [`Steps`].
+    pub(super) ticket: u64,
     /// It has called execve and not entered a call since: the ABI of the program it ran before.
     pub(super) before_exec: Option<Abi>,
-    pub(super) ticket: T,
     /// Whether its own end is in sight.
     pub(super) end: ThreadEnd,
     /// Its process's; kept with the leader only.
     pub(super) group: GroupEnd,
 }
 
+impl Default for State {
+    fn default() -> State {
+        State {
+            phase: Phase::Unknown,
+            last: 0,
+            call: Call {
+                entered: 0,
+                ended: 0,
+                ret: 0,
+                args: [0; 6],
+                nr: 0,
+                pid: 0,
+                tgid: 0,
+                comm: Comm::default(),
+                abi: Abi::X86_64,
+                end: End::Open,
+                uncertain: false,
+                runtime: false,
+            },
+            ticket: 0,
+            before_exec: None,
+            end: ThreadEnd::default(),
+            group: GroupEnd::default(),
+        }
+    }
+}
+
 /// Follows the tasks of a recording and pairs their calls; see the module's description.
-pub struct Tracker<S: Steps> {
-    pub(super) tasks: Tasks<State<S::Ticket>>,
+pub struct Tracker {
+    pub(super) tasks: Tasks<State>,
     pub(super) native: Abi,
     /// Whether the child of clone writes an exit of its own.
     child_returns: bool,
@@ -80,12 +106,12 @@ pub struct Tracker<S: Steps> {
 
 /// The traced machine's architecture, or why its calls cannot be named.
 fn arch(meta: &Meta) -> Result<Arch> {
-    meta.arch().ok_or_else(|| Error::unsupported(format!("system call tables for {:?}", meta.host.machine)))
+    meta.arch().ok_or_else(|| Error::unsupported("system call tables for ".to_owned() + &quoted(&meta.host.machine)))
 }
 
-impl<S: Steps> Tracker<S> {
+impl Tracker {
     /// For a recording; `abis` where an earlier pass found them. With `vote` the evidence for the next pass is gathered.
-    pub fn new(meta: &Meta, abis: Option<Abis>, vote: bool) -> Result<Tracker<S>> {
+    pub fn new(meta: &Meta, abis: Option<Abis>, vote: bool) -> Result<Tracker> {
         let arch = arch(meta)?;
         let abis = abis.unwrap_or_else(|| Abis::new(arch));
         Ok(Tracker {
@@ -126,9 +152,22 @@ impl<S: Steps> Tracker<S> {
         }
     }
 
+    /// Takes everything up to the time `until`. False once `steps` wants no more.
+    pub fn follow(&mut self, stream: &mut Stream, until: Timestamp, steps: &mut dyn Steps) -> Result<bool> {
+        let run = stream.run(until, |item| {
+            self.feed(item, steps);
+            if steps.is_closed() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        Ok(run.is_continue())
+    }
+
     /// Takes the next item of the stream.
     #[inline]
-    pub fn feed(&mut self, item: Item<'_>, steps: &mut S) {
+    pub fn feed(&mut self, item: Item<'_>, steps: &mut dyn Steps) {
         match item {
             // Numbers below 0 are no task's: damage that decoded by chance.
             Item::Event { pid, .. } if pid < 0 => {}
@@ -172,19 +211,14 @@ impl<S: Steps> Tracker<S> {
     }
 
     /// Ends the recording: what is open stays unfinished.
-    pub fn finish(&mut self, steps: &mut S) {
-        let now = self.now;
+    pub fn finish(&mut self, steps: &mut dyn Steps) {
         for task in self.tasks.iter_mut() {
-            if task.state.phase == Phase::Inside {
-                task.state.phase = Phase::Unknown;
-                let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-                steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: now, ..call });
-            }
+            leave_open(task, self.now, steps);
         }
     }
 
     #[inline]
-    fn enter(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, nr: SyscallNr, args: &[u64; 6], steps: &mut S) {
+    fn enter(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, nr: SyscallNr, args: &[u64; 6], steps: &mut dyn Steps) {
         let slot = self.tasks.slot(cpu, pid);
         let Some(task) = self.tasks.get_mut(slot) else { return };
         if task.ended.is_some() {
@@ -194,8 +228,7 @@ impl<S: Steps> Tracker<S> {
         }
         if task.state.phase == Phase::Inside {
             // Its exit was lost.
-            let call = open_call(task.tgid, task.runtime, &task.state, self.native);
-            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
+            leave_open(task, ts, steps);
         }
         if !task.settled {
             if let Some(votes) = &mut self.votes {
@@ -206,7 +239,9 @@ impl<S: Steps> Tracker<S> {
         let (tgid, runtime, comm, abi) = (task.tgid, task.runtime, task.comm, task.abi);
         let special = special(abi);
         let leaves = nr == special.exit || nr == special.exit_group;
-        let mut call = Call {
+        let state = &mut task.state;
+        state.last = ts;
+        state.call = Call {
             entered: ts,
             ended: ts,
             ret: 0,
@@ -220,17 +255,14 @@ impl<S: Steps> Tracker<S> {
             uncertain: false,
             runtime,
         };
-        let state = &mut task.state;
-        state.last = ts;
         if leaves {
             state.phase = Phase::Leaving;
-            state.nr = nr;
-            call.end = End::Never;
+            state.call.end = End::Never;
             let status = args.first().copied().unwrap_or(0);
             if nr == special.exit {
                 state.end.exit(status);
             }
-            steps.whole(&call);
+            steps.whole(&state.call);
             if nr == special.exit_group {
                 self.group(slot, |group| group.exit_group(status));
             }
@@ -238,52 +270,46 @@ impl<S: Steps> Tracker<S> {
         }
         state.phase = Phase::Inside;
         state.before_exec = None;
-        state.entered = ts;
-        state.nr = nr;
-        state.args = *args;
-        state.pid = pid;
-        state.comm = comm;
-        state.abi = Some(abi);
-        state.ticket = steps.opened(&call);
+        state.ticket = steps.opened(&state.call);
         if is_exec(abi, nr) {
             self.group(slot, |group| group.exec_entered(pid));
         }
         if survived {
-            self.group(slot, GroupEnd::survived);
+            self.group(slot, |group| group.survived());
         }
     }
 
     #[inline]
-    fn exit(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, nr: SyscallNr, ret: i64, steps: &mut S) {
+    fn exit(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, nr: SyscallNr, ret: i64, steps: &mut dyn Steps) {
         let slot = self.tasks.slot(cpu, pid);
         let Some(task) = self.tasks.get_mut(slot) else { return };
         let state = &mut task.state;
         // A gap that reaches into the time since the task's last event may have swallowed others of it.
         let uncertain = self.gap_end > state.last;
-        let abi = state.abi.unwrap_or(task.abi);
-        let matches = nr == state.nr
-            || (nr == -1 && is_sigreturn(abi, state.nr))
+        let Call { abi, nr: entered, .. } = state.call;
+        let matches = nr == entered
+            || (nr == -1 && is_sigreturn(abi, entered))
             // x86 puts the new program's number for execve in place of the caller's (arch/x86/kernel/process_64.c
             // `set_personality_ia32`, seen on 6.18); arm64 keeps it.
             || (state.before_exec.is_some() && ret == 0);
         if state.phase == Phase::Inside && matches {
-            let call = Call {
-                ended: ts,
-                ret,
-                end: End::Returned,
-                uncertain,
-                ..open_call(task.tgid, task.runtime, state, self.native)
-            };
             state.phase = Phase::Outside;
             state.last = ts;
-            steps.closed(state.ticket, &call);
+            let call = &mut state.call;
+            call.ended = ts;
+            call.ret = ret;
+            call.end = End::Returned;
+            call.uncertain = uncertain;
+            call.tgid = task.tgid;
+            call.runtime = task.runtime;
+            steps.closed(state.ticket, call);
             if state.before_exec.take().is_some() {
                 if let Some(abi) = self.exec_mark.abi(nr) {
                     task.abi = abi;
                     task.settled = true;
                 }
             }
-            if !task.settled && !is_sigreturn(abi, call.nr) {
+            if !task.settled && !is_sigreturn(abi, entered) {
                 if let Some(votes) = &mut self.votes {
                     task.settled = votes.returned(task.image, ret);
                 }
@@ -298,20 +324,25 @@ impl<S: Steps> Tracker<S> {
 
     /// An exit that is not that of the open call.
     #[cold]
-    fn exit_alone(&mut self, ts: Timestamp, slot: Slot, nr: SyscallNr, ret: i64, uncertain: bool, steps: &mut S) {
+    fn exit_alone(
+        &mut self,
+        ts: Timestamp,
+        slot: Slot,
+        nr: SyscallNr,
+        ret: i64,
+        uncertain: bool,
+        steps: &mut dyn Steps,
+    ) {
         if self.tasks.get(slot).is_some_and(|task| task.ended.is_some()) {
             // The number came round again and the birth was lost.
             if let Some(pid) = self.tasks.get(slot).map(|task| task.pid) {
                 self.tasks.make(pid);
             }
         }
-        let (child_returns, native, refusals) = (self.child_returns, self.native, self.refusals);
+        let (child_returns, refusals) = (self.child_returns, self.refusals);
         let Some(task) = self.tasks.get_mut(slot) else { return };
-        if task.state.phase == Phase::Inside {
-            let call = open_call(task.tgid, task.runtime, &task.state, native);
-            steps.closed(task.state.ticket, &Call { end: End::Unfinished, ended: ts, ..call });
-        }
         let before = task.state.phase;
+        leave_open(task, ts, steps);
         task.state.phase = Phase::Outside;
         task.state.last = ts;
         // An execve returns with the number of the old program's ABI or of the new one's, see `exit`.
@@ -349,21 +380,15 @@ impl<S: Steps> Tracker<S> {
     }
 }
 
-/// The call a task is in.
-#[inline]
-pub(super) fn open_call<T>(tgid: Pid, runtime: bool, state: &State<T>, native: Abi) -> Call {
-    Call {
-        entered: state.entered,
-        ended: state.entered,
-        ret: 0,
-        args: state.args,
-        nr: state.nr,
-        pid: state.pid,
-        tgid,
-        comm: state.comm,
-        abi: state.abi.unwrap_or(native),
-        end: End::Open,
-        uncertain: false,
-        runtime,
+/// Ends the call that the task is in, if any, without a result.
+pub(super) fn leave_open(task: &mut Task<State>, ts: Timestamp, steps: &mut dyn Steps) {
+    if task.state.phase == Phase::Inside {
+        task.state.phase = Phase::Unknown;
+        let call = &mut task.state.call;
+        call.ended = ts;
+        call.end = End::Unfinished;
+        call.tgid = task.tgid;
+        call.runtime = task.runtime;
+        steps.closed(task.state.ticket, call);
     }
 }

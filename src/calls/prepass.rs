@@ -4,8 +4,6 @@
 //! It finds the ABI of each program image (the evidence may come late) and the ends of the calls that stay open while
 //! [`ORDER_MAX`] others begin. There are at most tasks × calls / ORDER_MAX of those; each takes some 40 bytes.
 
-use core::ops::ControlFlow;
-
 use super::order::ORDER_MAX;
 use super::pairing::Tracker;
 use super::{Call, End, Note, Steps};
@@ -88,8 +86,6 @@ impl Finder {
 }
 
 impl Steps for Finder {
-    type Ticket = u64;
-
     #[inline]
     fn opened(&mut self, _: &Call) -> u64 {
         self.next += 1;
@@ -105,12 +101,10 @@ impl Steps for Finder {
         }
     }
 
-    #[inline]
     fn whole(&mut self, _: &Call) {
         self.next += 1;
     }
 
-    #[inline]
     fn note(&mut self, _: Note) {
         self.next += 1;
     }
@@ -140,11 +134,7 @@ impl Prepass {
     pub fn pass(recording: &Recording, abis: Option<Abis>) -> Result<Prepass> {
         let mut tracker = Tracker::new(&recording.meta, abis.clone(), abis.is_none())?;
         let mut finder = Finder::new(ORDER_MAX);
-        let mut stream = recording.stream(Tail::Use)?;
-        let _ = stream.run(Timestamp::MAX, |item| {
-            tracker.feed(item, &mut finder);
-            ControlFlow::Continue(())
-        })?;
+        tracker.follow(&mut recording.stream(Tail::Use)?, Timestamp::MAX, &mut finder)?;
         tracker.finish(&mut finder);
         let abis = abis.unwrap_or_else(|| tracker.abis());
         Ok(Prepass { abis, long: finder.into_calls() })

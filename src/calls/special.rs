@@ -4,7 +4,7 @@
 //!
 //! The names stand in `syscalls`; here are the numbers, because every event is compared with them.
 
-use crate::arch::{Abi, Arch};
+use crate::arch::{kernel_version, Abi, Arch};
 use crate::ids::SyscallNr;
 
 /// Numbers of one ABI's calls that pairing treats on their own.
@@ -24,56 +24,66 @@ pub(super) struct Special {
 
 const NO_SUCH_CALL: SyscallNr = SyscallNr::MIN;
 
-pub(super) const fn special(abi: Abi) -> Special {
+static X86_64: Special = Special {
+    exit: 60,
+    exit_group: 231,
+    sigreturn: NO_SUCH_CALL,
+    rt_sigreturn: 15,
+    execve: 59,
+    execveat: 322,
+    clone: 56,
+    clone3: 435,
+    fork: 57,
+    vfork: 58,
+};
+
+static I386: Special = Special {
+    exit: 1,
+    exit_group: 252,
+    sigreturn: 119,
+    rt_sigreturn: 173,
+    execve: 11,
+    execveat: 358,
+    clone: 120,
+    clone3: 435,
+    fork: 2,
+    vfork: 190,
+};
+
+static AARCH64: Special = Special {
+    exit: 93,
+    exit_group: 94,
+    sigreturn: NO_SUCH_CALL,
+    rt_sigreturn: 139,
+    execve: 221,
+    execveat: 281,
+    clone: 220,
+    clone3: 435,
+    fork: NO_SUCH_CALL,
+    vfork: NO_SUCH_CALL,
+};
+
+static ARM: Special = Special {
+    exit: 1,
+    exit_group: 248,
+    sigreturn: 119,
+    rt_sigreturn: 173,
+    execve: 11,
+    execveat: 387,
+    clone: 120,
+    clone3: 435,
+    fork: 2,
+    vfork: 190,
+};
+
+/// The calls of one ABI.
+#[inline]
+pub(super) fn special(abi: Abi) -> &'static Special {
     match abi {
-        Abi::X86_64 => Special {
-            exit: 60,
-            exit_group: 231,
-            sigreturn: NO_SUCH_CALL,
-            rt_sigreturn: 15,
-            execve: 59,
-            execveat: 322,
-            clone: 56,
-            clone3: 435,
-            fork: 57,
-            vfork: 58,
-        },
-        Abi::I386 => Special {
-            exit: 1,
-            exit_group: 252,
-            sigreturn: 119,
-            rt_sigreturn: 173,
-            execve: 11,
-            execveat: 358,
-            clone: 120,
-            clone3: 435,
-            fork: 2,
-            vfork: 190,
-        },
-        Abi::Aarch64 => Special {
-            exit: 93,
-            exit_group: 94,
-            sigreturn: NO_SUCH_CALL,
-            rt_sigreturn: 139,
-            execve: 221,
-            execveat: 281,
-            clone: 220,
-            clone3: 435,
-            fork: NO_SUCH_CALL,
-            vfork: NO_SUCH_CALL,
-        },
-        Abi::Arm => Special {
-            exit: 1,
-            exit_group: 248,
-            sigreturn: 119,
-            rt_sigreturn: 173,
-            execve: 11,
-            execveat: 387,
-            clone: 120,
-            clone3: 435,
-            fork: 2,
-            vfork: 190,
-        },
+        Abi::X86_64 => &X86_64,
+        Abi::I386 => &I386,
+        Abi::Aarch64 => &AARCH64,
+        Abi::Arm => &ARM,
     }
 }
 
@@ -102,9 +112,7 @@ pub(super) struct ExecMark(bool);
 impl ExecMark {
     /// For the traced kernel, by its `uname -r`.
     pub fn new(arch: Arch, release: &str) -> ExecMark {
-        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0u32));
-        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        ExecMark(arch == Arch::X86_64 && version >= (5, 4))
+        ExecMark(arch == Arch::X86_64 && kernel_version(release) >= (5, 4))
     }
 
     /// The ABI, where the number tells it.

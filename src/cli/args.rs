@@ -4,42 +4,87 @@
 //! argh has no shared groups of options, so the record options are written once, in a macro, and put into each verb
 //! that records.
 
+use core::convert::Infallible;
+use core::ops::Deref;
+use core::str::FromStr;
 use std::path::PathBuf;
 
 use argh::FromArgs;
 
-use super::units::{parse_size, parse_time};
+use super::units::{Scale, SIZE, TIME};
+use crate::error::{Error, Quoted, Result};
 use crate::recorder::{Mode, RecordOptions, DIR_DEFAULT, MAX_SIZE_DEFAULT};
 
-/// Where recordings lie: `FTRACE_ANALYZER_DIR`, else /var/lib/ftrace-analyzer.
-pub fn default_dir() -> PathBuf {
-    std::env::var_os("FTRACE_ANALYZER_DIR")
-        .filter(|dir| !dir.is_empty())
-        .map_or_else(|| DIR_DEFAULT.into(), PathBuf::from)
-}
+/// A word of the command line, kept as long as the program runs.
+///
+/// Every option has this type and is read by its verb: argh then has one way to fill an option, and nothing to drop.
+#[derive(Clone, Copy, Debug)]
+pub struct Word(&'static str);
 
-fn parse_mode(text: &str) -> Result<Mode, String> {
-    Mode::from_name(text).ok_or_else(|| format!("{text:?} is not a mode; there are continuous and flight"))
-}
+impl FromStr for Word {
+    type Err = Infallible;
 
-fn parse_buffer(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        // A sub-buffer of 64 KiB and one to read it with must fit, and no machine has more than 4 TiB to give.
-        Ok(kb @ 128..=4_294_967_296) => Ok(kb),
-        _ => Err(format!("{text:?} is not a buffer size; write KiB per CPU, 128 or more")),
+    fn from_str(text: &str) -> core::result::Result<Self, Infallible> {
+        Ok(Word(Box::leak(text.into())))
     }
 }
 
-/// An annotation that a container must carry to be recorded: `KEY` or `KEY=VALUE`.
-fn parse_condition(text: &str) -> Result<(String, Option<String>), String> {
-    let (key, value) = match text.split_once('=') {
-        Some((key, value)) => (key, Some(value.to_owned())),
-        None => (text, None),
+impl Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0
+    }
+}
+
+/// Where recordings lie: `--dir`, else `FTRACE_ANALYZER_DIR`, else /var/lib/ftrace-analyzer.
+pub fn dir(word: Option<Word>) -> PathBuf {
+    match word {
+        Some(word) => word.0.into(),
+        None => std::env::var_os("FTRACE_ANALYZER_DIR")
+            .filter(|dir| !dir.is_empty())
+            .map_or_else(|| DIR_DEFAULT.into(), PathBuf::from),
+    }
+}
+
+/// An option's value that is none, in argh's words.
+pub fn bad_value(option: &str, value: &str, why: &str) -> Error {
+    Error::usage(format!("Error parsing option '{option}' with value '{value}': {} {why}", Quoted(value)))
+        .hint("--help tells what there is")
+}
+
+/// An option's number.
+pub fn number(option: &str, word: Option<Word>, default: u64, scale: &Scale) -> Result<u64> {
+    match word {
+        None => Ok(default),
+        Some(word) => scale.parse(&word).ok_or_else(|| bad_value(option, &word, scale.wrong)),
+    }
+}
+
+/// Kibibytes for each CPU. A sub-buffer of 64 KiB and one to read it with must fit, and no machine has more than 4 TiB
+/// to give.
+const BUFFER: Scale = Scale {
+    units: &[("", 1)],
+    capitals: false,
+    range: (128, 4_294_967_296),
+    wrong: "is not a buffer size; write KiB per CPU, 128 or more",
+};
+
+/// The options of what is recorded, as they stand in [`record_verb`].
+fn record_options([mode, buffer, max_size, max_age, name, base]: [Option<Word>; 6]) -> Result<RecordOptions> {
+    let mode = match mode {
+        None => Mode::Continuous,
+        Some(word) => Mode::from_name(&word)
+            .ok_or_else(|| bad_value("--mode", &word, "is not a mode; there are continuous and flight"))?,
     };
-    if key.is_empty() {
-        return Err(format!("{text:?} has no key; write KEY or KEY=VALUE"));
-    }
-    Ok((key.to_owned(), value))
+    Ok(RecordOptions {
+        mode,
+        buffer_size_kb: Some(number("--buffer-size-kb", buffer, 0, &BUFFER)?).filter(|kb| *kb > 0),
+        max_size: number("--max-size", max_size, MAX_SIZE_DEFAULT, &SIZE)?,
+        max_age_s: number("--max-age", max_age, 0, &TIME)?,
+        name: name.map(|word| word.0.to_owned()),
+        dir: dir(base),
+    })
 }
 
 macro_rules! record_verb {
@@ -49,40 +94,33 @@ macro_rules! record_verb {
         pub struct $name {
             /// continuous (default): store everything as it happens; flight: keep the newest calls in kernel memory,
             /// store them at the end or when report asks
-            #[argh(option, from_str_fn(parse_mode), default = "Mode::Continuous", arg_name = "mode")]
-            pub mode: Mode,
+            #[argh(option, arg_name = "mode")]
+            pub mode: Option<Word>,
             /// ring buffer per CPU in KiB, 128 or more (default: 1408 for hooks, 4096 for run and attach; less where
             /// memory is short)
-            #[argh(option, from_str_fn(parse_buffer), arg_name = "kib")]
-            pub buffer_size_kb: Option<u64>,
+            #[argh(option, arg_name = "kib")]
+            pub buffer_size_kb: Option<Word>,
             /// size limit of the recording: bytes, or a number with K, M or G (default 256M; 0: no limit); the oldest
             /// part is removed first
-            #[argh(option, from_str_fn(parse_size), default = "MAX_SIZE_DEFAULT", arg_name = "size")]
-            pub max_size: u64,
+            #[argh(option, arg_name = "size")]
+            pub max_size: Option<Word>,
             /// age limit of what is kept: seconds, or a number with m, h or d (default 0: no limit); the oldest part is
             /// removed first
-            #[argh(option, from_str_fn(parse_time), default = "0", arg_name = "time")]
-            pub max_age: u64,
+            #[argh(option, arg_name = "time")]
+            pub max_age: Option<Word>,
             /// label of the recording (default: container id or command name)
             #[argh(option, arg_name = "text")]
-            pub name: Option<String>,
+            pub name: Option<Word>,
             /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
-            #[argh(option, default = "default_dir()", arg_name = "dir")]
-            pub dir: PathBuf,
+            #[argh(option, arg_name = "dir")]
+            pub dir: Option<Word>,
             $($extra)*
         }
 
         impl $name {
             /// The record options among these.
-            pub fn record_options(&self) -> RecordOptions {
-                RecordOptions {
-                    mode: self.mode,
-                    buffer_size_kb: self.buffer_size_kb,
-                    max_size: self.max_size,
-                    max_age_s: self.max_age,
-                    name: self.name.clone(),
-                    dir: self.dir.clone(),
-                }
+            pub fn record_options(&self) -> Result<RecordOptions> {
+                record_options([self.mode, self.buffer_size_kb, self.max_size, self.max_age, self.name, self.dir])
             }
         }
     };
@@ -181,8 +219,8 @@ record_verb! {
     )]
     HookStart {
         /// record only a container that carries this annotation: KEY or KEY=VALUE
-        #[argh(option, from_str_fn(parse_condition), arg_name = "cond")]
-        pub if_annotation: Option<(String, Option<String>)>,
+        #[argh(option, arg_name = "cond")]
+        pub if_annotation: Option<Word>,
         /// exit with the failure's code, which keeps the container from starting
         #[argh(switch)]
         pub strict: bool,
@@ -203,10 +241,10 @@ record_verb! {
 pub struct HookStop {
     /// also write the recording as text to this file (an absolute path)
     #[argh(option, arg_name = "file")]
-    pub report: Option<PathBuf>,
+    pub report: Option<Word>,
     /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
-    #[argh(option, default = "default_dir()", arg_name = "dir")]
-    pub dir: PathBuf,
+    #[argh(option, arg_name = "dir")]
+    pub dir: Option<Word>,
     /// exit with the failure's code
     #[argh(switch)]
     pub strict: bool,
@@ -228,13 +266,13 @@ record_verb! {
     Run {
         /// print the calls to this file instead of standard error
         #[argh(option, short = 'o', arg_name = "file")]
-        pub output: Option<PathBuf>,
+        pub output: Option<Word>,
         /// print no calls, only record
         #[argh(switch, short = 'q')]
         pub quiet: bool,
         /// the command and its arguments, behind --
         #[argh(positional, greedy)]
-        pub command: Vec<String>,
+        pub command: Vec<Word>,
     }
 }
 
@@ -254,7 +292,7 @@ record_verb! {
     Attach {
         /// a container id or the unique beginning of one; or pid:N, the process with this number
         #[argh(positional)]
-        pub target: String,
+        pub target: Word,
     }
 }
 
@@ -273,7 +311,7 @@ record_verb! {
 pub struct Follow {
     /// container id, label or directory of a running recording, or the unique beginning of its name
     #[argh(positional)]
-    pub id: String,
+    pub id: Word,
     /// print the calls of the container runtime's own set-up, too
     #[argh(switch)]
     pub with_runtime: bool,
@@ -294,7 +332,7 @@ pub struct Follow {
 pub struct Stop {
     /// container id, label or directory of a running recording, or the unique beginning of its name
     #[argh(positional)]
-    pub id: String,
+    pub id: Word,
 }
 
 /// List running and finished recordings, the oldest first.
@@ -313,8 +351,8 @@ pub struct List {
     #[argh(switch)]
     pub json: bool,
     /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
-    #[argh(option, default = "default_dir()", arg_name = "dir")]
-    pub dir: PathBuf,
+    #[argh(option, arg_name = "dir")]
+    pub dir: Option<Word>,
 }
 
 /// Show a recording, finished or still running; without a name, the newest.
@@ -334,37 +372,37 @@ pub struct List {
 pub struct Report {
     /// container id, label, name or path of a recording, or the unique beginning of its name
     #[argh(positional)]
-    pub recording: Option<String>,
+    pub recording: Option<Word>,
     /// text (default): a line a call; summary: counts and times a call; json: an object a line
-    #[argh(option, default = "String::from(\"text\")", arg_name = "format")]
-    pub format: String,
+    #[argh(option, arg_name = "format")]
+    pub format: Option<Word>,
     /// print JSON: with --format summary one object, else the same as --format json
     #[argh(switch)]
     pub json: bool,
     /// write to this file instead of standard output
     #[argh(option, short = 'o', arg_name = "file")]
-    pub output: Option<PathBuf>,
+    pub output: Option<Word>,
     /// only these calls: names separated by commas; a list that begins with ! names those to leave out
     #[argh(option, arg_name = "list")]
-    pub syscalls: Option<String>,
+    pub syscalls: Option<Word>,
     /// only calls that failed
     #[argh(switch)]
     pub errors_only: bool,
     /// only this task: a thread, or a process with all its threads (numbers of the initial pid namespace)
     #[argh(option, arg_name = "n")]
-    pub pid: Option<i32>,
+    pub pid: Option<Word>,
     /// only tasks of this name
     #[argh(option, arg_name = "name")]
-    pub comm: Option<String>,
+    pub comm: Option<Word>,
     /// from this time on: offset from the start (1.5s, 20ms, 5m) or UTC (09:24:53, 2026-11-23T09:24:53Z)
     #[argh(option, arg_name = "time")]
-    pub since: Option<String>,
+    pub since: Option<Word>,
     /// up to this time, written as for --since
     #[argh(option, arg_name = "time")]
-    pub until: Option<String>,
+    pub until: Option<Word>,
     /// only calls that took at least this long (10us, 5ms, 1s; a bare number is seconds)
     #[argh(option, arg_name = "time")]
-    pub min_duration: Option<String>,
+    pub min_duration: Option<Word>,
     /// leave out the calls of the container runtime's own set-up (the default)
     #[argh(switch)]
     pub container_only: bool,
@@ -372,8 +410,8 @@ pub struct Report {
     #[argh(switch)]
     pub with_runtime: bool,
     /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
-    #[argh(option, default = "default_dir()", arg_name = "dir")]
-    pub dir: PathBuf,
+    #[argh(option, arg_name = "dir")]
+    pub dir: Option<Word>,
 }
 
 /// Tell what this kernel and system can do, what is missing, and how to get it.
@@ -392,8 +430,8 @@ pub struct Doctor {
     #[argh(switch)]
     pub json: bool,
     /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
-    #[argh(option, default = "default_dir()", arg_name = "dir")]
-    pub dir: PathBuf,
+    #[argh(option, arg_name = "dir")]
+    pub dir: Option<Word>,
 }
 
 /// Save the last events of killed recorders, remove what they left, and apply limits to the finished recordings.
@@ -410,13 +448,13 @@ pub struct Doctor {
 pub struct Gc {
     /// remove the oldest finished recordings until all take no more than this: bytes, or a number with K, M or G
     /// (default 0: no limit)
-    #[argh(option, from_str_fn(parse_size), default = "0", arg_name = "size")]
-    pub max_total: u64,
+    #[argh(option, arg_name = "size")]
+    pub max_total: Option<Word>,
     /// remove finished recordings that ended longer ago than this: seconds, or a number with m, h or d (default 0: no
     /// limit)
-    #[argh(option, from_str_fn(parse_time), default = "0", arg_name = "time")]
-    pub max_age: u64,
+    #[argh(option, arg_name = "time")]
+    pub max_age: Option<Word>,
     /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
-    #[argh(option, default = "default_dir()", arg_name = "dir")]
-    pub dir: PathBuf,
+    #[argh(option, arg_name = "dir")]
+    pub dir: Option<Word>,
 }

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `attach`: records what already runs, in the foreground.
 
-use nix::sys::signal::Signal;
-
 use super::args::Attach;
 use super::{out, stop};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Quoted, Result};
 use crate::ids::{ContainerId, Pid};
 use crate::proc;
 use crate::recorder::{find_container, Ending, Origin, Session, Target};
 use crate::recording::ContainerMeta;
-use crate::sys;
 
 /// Takes the target's words apart.
 fn find_target(text: &str) -> Result<Target> {
@@ -19,18 +16,24 @@ fn find_target(text: &str) -> Result<Target> {
             .parse()
             .ok()
             .filter(|pid| *pid > 0)
-            .ok_or_else(|| Error::usage(format!("{text:?} is not pid:N with a number above 0")))?;
+            .ok_or_else(|| Error::usage(format!("{} is not pid:N with a number above 0", Quoted(text))))?;
         let leader = proc::thread_group(pid).ok_or_else(|| Error::not_found(format!("process {pid}")))?;
         return Ok(target(format!("pid-{leader}"), ContainerMeta::default(), vec![leader]));
     }
     if let Some((kind, _)) = text.split_once(':') {
         return Err(Error::usage(format!("there is no target {kind}:")).hint("name a container id or pid:N"));
     }
-    ContainerId::new(text).map_err(|why| Error::usage(format!("the container id {text:?} {why}")))?;
+    check(text, Kind::Usage)?;
     let (id, pids) = find_container(text)?;
-    let label =
-        ContainerId::new(&id).map_err(|why| Error::malformed(format!("the container id {id:?} {why}"), None))?;
-    Ok(target(label.to_string(), ContainerMeta { id, ..ContainerMeta::default() }, pids))
+    check(&id, Kind::Malformed(None))?;
+    Ok(target(id.clone(), ContainerMeta { id, ..ContainerMeta::default() }, pids))
+}
+
+fn check(id: &str, kind: Kind) -> Result<()> {
+    match ContainerId::new(id) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(Error::new(kind, format!("the container id {} {why}", Quoted(id)))),
+    }
 }
 
 fn target(label: String, container: ContainerMeta, mut pids: Vec<Pid>) -> Target {
@@ -47,15 +50,15 @@ fn target(label: String, container: ContainerMeta, mut pids: Vec<Pid>) -> Target
 }
 
 pub fn main(args: &Attach) -> Result<u8> {
+    let options = args.record_options()?;
     let target = find_target(&args.target)?;
-    sys::ignore_signal(Signal::SIGPIPE);
-    let session = Session::start(&target, &args.record_options())?;
+    let session = Session::start(&target, &options)?;
     let dir = session.dir().to_owned();
     let threads = target.threads().len();
     let of = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
     out::note(&format!(
         "recording {of} of {} to {}; Ctrl-C or ftrace-analyzer stop ends it\n",
-        args.target,
+        &*args.target,
         dir.display()
     ));
     let ending = session.run();

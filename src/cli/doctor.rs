@@ -3,15 +3,16 @@
 //!
 //! Looks and changes nothing, but for mounting tracefs where it is missing, which every recording would do as well.
 
+use core::fmt::{self, Write};
 use std::path::Path;
 
-use super::args::Doctor;
+use super::args::{self, Doctor};
 use super::{out, units};
 use crate::error::{exit, Result};
 use crate::format::{parse_header_page, Schema};
 use crate::json::Json;
 use crate::proc;
-use crate::recorder::{buffer_kb, run_dir, running, Origin, KERNEL_BUFFER_KB};
+use crate::recorder::{available_kb, buffer_kb, check_room, needed_kb, run_dir, running, Origin, KERNEL_BUFFER_KB};
 use crate::tracefs::Tracefs;
 
 /// How a check came out.
@@ -38,149 +39,202 @@ impl Verdict {
     }
 }
 
-struct Check {
-    verdict: Verdict,
+/// A check with two outcomes, as it is told.
+struct Test {
     id: &'static str,
-    finding: String,
-    remedy: String,
+    yes: &'static str,
+    no: &'static str,
+    otherwise: Verdict,
+    remedy: &'static str,
 }
 
-#[derive(Default)]
-struct Checks(Vec<Check>);
+const ROOT: Test = Test {
+    id: "root",
+    yes: "running as root",
+    no: "not running as root: recording needs write access to tracefs",
+    otherwise: Verdict::Less,
+    remedy: "run as root, or mount tracefs with gid= for your group",
+};
 
-impl Checks {
-    fn add(&mut self, verdict: Verdict, id: &'static str, finding: impl Into<String>, remedy: impl Into<String>) {
-        self.0.push(Check { verdict, id, finding: finding.into(), remedy: remedy.into() });
+const PID_NAMESPACE: Test = Test {
+    id: "pid-namespace",
+    yes: "the machine's own process numbers",
+    no: "in a pid namespace: ftrace records numbers that are not seen here",
+    otherwise: Verdict::Bad,
+    remedy: "run on the host, not in a container",
+};
+
+const RAW_SYSCALLS: Test = Test {
+    id: "raw-syscalls",
+    yes: "raw_syscalls events (enter and exit of every call, of 32-bit programs too)",
+    no: "no raw_syscalls events",
+    otherwise: Verdict::Bad,
+    remedy: "build the kernel with CONFIG_FTRACE_SYSCALLS=y (or any option that selects CONFIG_EVENT_TRACING)",
+};
+
+const SET_EVENT_PID: Test = Test {
+    id: "set-event-pid",
+    yes: "filter by task, inherited by children",
+    no: "no set_event_pid",
+    otherwise: Verdict::Bad,
+    remedy: "a kernel of 4.7 or later is needed",
+};
+
+const SUBBUF_SIZE: Test = Test {
+    id: "subbuf-size",
+    yes: "sub-buffer size can be chosen: run and attach use 64 KiB, which costs the traced task least",
+    no: "sub-buffer size is fixed (kernels before 6.8)",
+    otherwise: Verdict::Less,
+    remedy: "under more than a million events a second use a larger --buffer-size-kb",
+};
+
+/// What was found, in the form in which it is shown.
+struct Findings {
+    /// The text, or the members of the JSON array.
+    text: String,
+    json: Option<Json>,
+    /// Something without which no container can be recorded is missing.
+    bad: bool,
+}
+
+impl Findings {
+    fn add(&mut self, verdict: Verdict, id: &str, finding: fmt::Arguments<'_>, remedy: &str) {
+        self.bad |= verdict == Verdict::Bad;
+        let Some(json) = &mut self.json else {
+            let _ = writeln!(self.text, "{:<8} {finding}", verdict.name());
+            if !remedy.is_empty() {
+                let _ = writeln!(self.text, "{:<8} -> {remedy}", "");
+            }
+            return;
+        };
+        self.text.clear();
+        let _ = self.text.write_fmt(finding);
+        json.begin_object().field_str("id", id).field_str("verdict", verdict.name());
+        json.field_str("finding", &self.text).field_str("remedy", remedy).end_object();
     }
 
-    /// A yes-or-no check.
-    fn test(&mut self, good: bool, otherwise: Verdict, id: &'static str, yes: &str, no: &str, remedy: &str) {
+    fn test(&mut self, good: bool, test: &Test) {
         match good {
-            true => self.add(Verdict::Good, id, yes, ""),
-            false => self.add(otherwise, id, no, remedy),
+            true => self.add(Verdict::Good, test.id, format_args!("{}", test.yes), ""),
+            false => self.add(test.otherwise, test.id, format_args!("{}", test.no), test.remedy),
         }
     }
 }
 
-fn check_system(checks: &mut Checks) {
+fn check_system(findings: &mut Findings) {
     let (arch, _, release, _, machine) = proc::uname();
-    checks.test(
-        arch.is_some(),
-        Verdict::Bad,
-        "machine",
-        &format!("Linux {release} on {machine}"),
-        &format!("Linux {release} on {machine}: no system call tables"),
-        "there are tables for x86_64, i386, aarch64 and arm",
-    );
-    checks.test(
-        nix::unistd::geteuid().is_root(),
-        Verdict::Less,
-        "root",
-        "running as root",
-        "not running as root: recording needs write access to tracefs",
-        "run as root, or mount tracefs with gid= for your group",
-    );
-    checks.test(
-        proc::in_initial_pid_namespace(),
-        Verdict::Bad,
-        "pid-namespace",
-        "the machine's own process numbers",
-        "in a pid namespace: ftrace records numbers that are not seen here",
-        "run on the host, not in a container",
-    );
+    let (verdict, without, remedy) = match arch {
+        Some(_) => (Verdict::Good, "", ""),
+        None => (Verdict::Bad, ": no system call tables", "there are tables for x86_64, i386, aarch64 and arm"),
+    };
+    findings.add(verdict, "machine", format_args!("Linux {release} on {machine}{without}"), remedy);
+    findings.test(nix::unistd::geteuid().is_root(), &ROOT);
+    findings.test(proc::in_initial_pid_namespace(), &PID_NAMESPACE);
     if proc::is_confidential() {
-        checks.add(
+        findings.add(
             Verdict::Bad,
             "lockdown",
-            "kernel lockdown is at confidentiality: tracefs is empty",
+            format_args!("kernel lockdown is at confidentiality: tracefs is empty"),
             "boot with lockdown=integrity or none",
         );
     }
-    let cgroups = proc::cgroup_version();
-    checks.add(Verdict::Info, "cgroups", format!("control groups: {cgroups}"), "");
+    findings.add(Verdict::Info, "cgroups", format_args!("control groups: {}", proc::cgroup_version()), "");
 }
 
-fn check_tracefs(checks: &mut Checks) -> Option<Tracefs> {
+fn check_tracefs(findings: &mut Findings) -> Option<Tracefs> {
     match Tracefs::open() {
         Ok(tracefs) => {
-            checks.add(Verdict::Good, "tracefs", format!("tracefs at {}", tracefs.root().display()), "");
+            findings.add(Verdict::Good, "tracefs", format_args!("tracefs at {}", tracefs.root().display()), "");
             Some(tracefs)
         }
         Err(error) => {
-            checks.add(Verdict::Bad, "tracefs", error.to_string(), error.hint.unwrap_or_default());
+            findings.add(Verdict::Bad, "tracefs", format_args!("{error}"), error.remedy().unwrap_or_default());
             None
         }
     }
 }
 
-fn check_events(checks: &mut Checks, tracefs: &Tracefs) {
-    checks.test(
-        tracefs.has_event("raw_syscalls", "sys_enter") && tracefs.has_event("raw_syscalls", "sys_exit"),
-        Verdict::Bad,
-        "raw-syscalls",
-        "raw_syscalls events (enter and exit of every call, of 32-bit programs too)",
-        "no raw_syscalls events",
-        "build the kernel with CONFIG_FTRACE_SYSCALLS=y (or any option that selects CONFIG_EVENT_TRACING)",
-    );
-    let missing: Vec<String> = Schema::EVENTS
-        .iter()
-        .filter(|(system, name)| *system != "raw_syscalls" && !tracefs.has_event(system, name))
-        .map(|(system, name)| format!("{system}:{name}"))
-        .collect();
-    checks.test(
-        missing.is_empty(),
-        Verdict::Less,
-        "task-events",
-        "events of the scheduler and signals (forks, program starts, ends and their reasons)",
-        &format!("missing events: {}", missing.join(", ")),
-        "tasks keep their first names and ends stay unexplained",
-    );
-    checks.test(
-        tracefs.read_top("set_event_pid").is_some(),
-        Verdict::Bad,
-        "set-event-pid",
-        "filter by task, inherited by children",
-        "no set_event_pid",
-        "a kernel of 4.7 or later is needed",
-    );
+fn check_events(findings: &mut Findings, tracefs: &Tracefs) {
+    let mut missing = String::new();
+    let mut raw = true;
+    for (system, name) in Schema::EVENTS {
+        if tracefs.has_event(system, name) {
+            continue;
+        }
+        if system == "raw_syscalls" {
+            raw = false;
+            continue;
+        }
+        for part in [if missing.is_empty() { "" } else { ", " }, system, ":", name] {
+            missing.push_str(part);
+        }
+    }
+    findings.test(raw, &RAW_SYSCALLS);
+    if missing.is_empty() {
+        findings.add(
+            Verdict::Good,
+            "task-events",
+            format_args!("events of the scheduler and signals (forks, program starts, ends and their reasons)"),
+            "",
+        );
+    } else {
+        let remedy = "tasks keep their first names and ends stay unexplained";
+        findings.add(Verdict::Less, "task-events", format_args!("missing events: {missing}"), remedy);
+    }
+    findings.test(tracefs.read_top("set_event_pid").is_some(), &SET_EVENT_PID);
     let header = tracefs.read_top("events/header_page").unwrap_or_default();
     match parse_header_page(&header) {
         Ok(layout) => {
-            let text = format!(
-                "sub-buffers of {} bytes, {}-bit words",
-                layout.subbuf_size(),
-                u32::from(layout.long_size()) * 8
+            let bits = u32::from(layout.long_size()) * 8;
+            findings.add(
+                Verdict::Good,
+                "page-layout",
+                format_args!("sub-buffers of {} bytes, {bits}-bit words", layout.subbuf_size()),
+                "",
             );
-            checks.add(Verdict::Good, "page-layout", text, "");
         }
-        Err(why) => checks.add(Verdict::Bad, "page-layout", format!("events/header_page: {why}"), "please report this"),
+        Err(why) => {
+            findings.add(Verdict::Bad, "page-layout", format_args!("events/header_page: {why}"), "please report this");
+        }
     }
-    checks.test(
-        tracefs.read_top("buffer_subbuf_size_kb").is_some(),
-        Verdict::Less,
-        "subbuf-size",
-        "sub-buffer size can be chosen: run and attach use 64 KiB, which costs the traced task least",
-        "sub-buffer size is fixed (kernels before 6.8)",
-        "under more than a million events a second use a larger --buffer-size-kb",
-    );
-    let clock = tracefs.default_clock();
-    checks.add(Verdict::Info, "clock", format!("trace clock: {clock}"), "");
+    findings.test(tracefs.read_top("buffer_subbuf_size_kb").is_some(), &SUBBUF_SIZE);
+    findings.add(Verdict::Info, "clock", format_args!("trace clock: {}", tracefs.default_clock()), "");
 }
 
-fn check_room(checks: &mut Checks, tracefs: Option<&Tracefs>, dir: &Path) {
+/// Information, unless something is scarce.
+fn scarce(findings: &mut Findings, short: bool, id: &str, finding: fmt::Arguments<'_>, remedy: &str) {
+    match short {
+        true => findings.add(Verdict::Less, id, finding, remedy),
+        false => findings.add(Verdict::Info, id, finding, ""),
+    }
+}
+
+fn check_space(findings: &mut Findings, tracefs: Option<&Tracefs>, dir: &Path) {
     let cpus = tracefs.map_or(1, Tracefs::cpu_count);
-    let available = proc::mem_available_kb().unwrap_or(u64::MAX);
+    let (_, _, release, ..) = proc::uname();
+    let available = available_kb().unwrap_or(u64::MAX);
     let hook = buffer_kb(Origin::Hook, KERNEL_BUFFER_KB, available, cpus);
     let run = buffer_kb(Origin::Run, KERNEL_BUFFER_KB, available, cpus);
-    let short = hook < KERNEL_BUFFER_KB;
-    checks.add(
-        if short { Verdict::Less } else { Verdict::Info },
+    match check_room(&release, cpus, available_kb()) {
+        Ok(()) => {
+            let memory = units::show_size(available.saturating_mul(1024));
+            let needed = units::show_size(needed_kb(&release, cpus) * 1024);
+            findings.add(
+                Verdict::Info,
+                "memory",
+                format_args!("{memory} of memory available; a recording takes {needed} at its start"),
+                "",
+            );
+        }
+        Err(why) => findings.add(Verdict::Bad, "memory", format_args!("{why}"), why.remedy().unwrap_or_default()),
+    }
+    let remedy = "memory is short: fewer recordings at once lose less";
+    scarce(
+        findings,
+        hook < KERNEL_BUFFER_KB,
         "buffers",
-        format!(
-            "ring buffers on each of {cpus} CPUs: {hook} KiB for hooks, {run} KiB for run and attach; {} of memory available",
-            units::show_size(available.saturating_mul(1024))
-        ),
-        if short { "memory is short: fewer recordings at once lose less" } else { "" },
+        format_args!("ring buffers on each of {cpus} CPUs: {hook} KiB for hooks, {run} KiB for run and attach"),
+        remedy,
     );
     // The nearest directory that exists tells the file system.
     let existing = dir.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
@@ -188,54 +242,59 @@ fn check_room(checks: &mut Checks, tracefs: Option<&Tracefs>, dir: &Path) {
         // Both are 32 bits wide on 32-bit targets.
         #[allow(clippy::useless_conversion)]
         let free = u64::from(fs.blocks_available()).saturating_mul(u64::from(fs.fragment_size()));
-        let short = free < 64 << 20;
-        checks.add(
-            if short { Verdict::Less } else { Verdict::Info },
+        let free_size = units::show_size(free);
+        let remedy = "name another place with --dir, or lower --max-size";
+        scarce(
+            findings,
+            free < 64 << 20,
             "disk",
-            format!("recordings in {}, {} free", dir.display(), units::show_size(free)),
-            if short { "name another place with --dir, or lower --max-size" } else { "" },
+            format_args!("recordings in {}, {free_size} free", dir.display()),
+            remedy,
         );
     }
     let live = running().len();
     let ours = tracefs.map_or(0, |tracefs| tracefs.our_instances().len());
-    checks.test(
-        ours <= live,
-        Verdict::Less,
-        "leftovers",
-        &format!("{live} recordings are running; state in {}", run_dir().display()),
-        &format!("{live} recordings are running, but {ours} tracing instances of ours exist"),
-        "ftrace-analyzer gc removes what killed recorders left",
-    );
+    if ours <= live {
+        let state = run_dir();
+        findings.add(
+            Verdict::Good,
+            "leftovers",
+            format_args!("{live} recordings are running; state in {}", state.display()),
+            "",
+        );
+    } else {
+        findings.add(
+            Verdict::Less,
+            "leftovers",
+            format_args!("{live} recordings are running, but {ours} tracing instances of ours exist"),
+            "ftrace-analyzer gc removes what killed recorders left",
+        );
+    }
 }
 
 pub fn main(args: &Doctor) -> Result<u8> {
-    let mut checks = Checks::default();
-    check_system(&mut checks);
-    let tracefs = check_tracefs(&mut checks);
-    if let Some(tracefs) = &tracefs {
-        check_events(&mut checks, tracefs);
-    }
-    check_room(&mut checks, tracefs.as_ref(), &args.dir);
-    let bad = checks.0.iter().any(|check| check.verdict == Verdict::Bad);
-    if args.json {
+    let json = args.json.then(|| {
         let mut json = Json::new();
-        json.begin_object().field_u64("schema", 1).field_bool("can_record", !bad).key("checks").begin_array();
-        for check in &checks.0 {
-            json.begin_object().field_str("id", check.id).field_str("verdict", check.verdict.name());
-            json.field_str("finding", &check.finding).field_str("remedy", &check.remedy).end_object();
-        }
-        json.end_array().end_object().newline();
+        json.begin_array();
+        json
+    });
+    let mut findings = Findings { text: String::new(), json, bad: false };
+    check_system(&mut findings);
+    let tracefs = check_tracefs(&mut findings);
+    if let Some(tracefs) = &tracefs {
+        check_events(&mut findings, tracefs);
+    }
+    check_space(&mut findings, tracefs.as_ref(), &args::dir(args.dir));
+    if let Some(mut checks) = findings.json {
+        checks.end_array();
+        let mut json = Json::new();
+        json.begin_object().field_u64("schema", 1).field_bool("can_record", !findings.bad).key("checks");
+        json.raw(&String::from_utf8_lossy(checks.as_bytes())).end_object().newline();
         out::print(json.as_bytes())?;
     } else {
-        let mut text = String::new();
-        for check in &checks.0 {
-            text.push_str(&format!("{:<8} {}\n", check.verdict.name(), check.finding));
-            if !check.remedy.is_empty() {
-                text.push_str(&format!("{:<8} -> {}\n", "", check.remedy));
-            }
-        }
-        text.push_str(if bad { "containers can not be recorded here\n" } else { "containers can be recorded here\n" });
-        out::print(text.as_bytes())?;
+        let negation = if findings.bad { "not " } else { "" };
+        let _ = writeln!(findings.text, "containers can {negation}be recorded here");
+        out::print(findings.text.as_bytes())?;
     }
-    Ok(if bad { exit::UNSUPPORTED } else { exit::OK })
+    Ok(if findings.bad { exit::UNSUPPORTED } else { exit::OK })
 }

@@ -5,7 +5,6 @@
 //! printed. A reader that is slow, or goes away, costs the recording nothing.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::error::{exit, Result};
 use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned};
 use crate::recording::{EndState, Recording, Tail};
 use crate::report::{Filter, Live, Options};
+use crate::sys::Stdio;
 
 /// How long a word of the recorder is waited for before `idle` is called again.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ pub fn wait_end(recorder: &Spawned) {
 
 /// Prints the recording in `dir` until its recorder ends; calls `idle` at least five times a second, which says whether
 /// to go on when nobody reads any more. Gives the exit code that the recording deserves.
-pub fn print(dir: &Path, output: impl Write, with_runtime: bool, idle: &mut dyn FnMut() -> bool) -> Result<u8> {
+pub fn print(dir: &Path, output: Box<dyn Write>, with_runtime: bool, idle: &mut dyn FnMut() -> bool) -> Result<u8> {
     let mut client = state_of(dir).and_then(|state| Client::connect(&state).ok());
     let mut recording = Recording::open(dir)?;
     if let Some(client) = &mut client {
@@ -69,10 +69,7 @@ pub fn print(dir: &Path, output: impl Write, with_runtime: bool, idle: &mut dyn 
             Reply::Timeout => continue,
         };
         if let Some(printer) = &mut live {
-            let _ = stream.run(until, |item| {
-                printer.feed(item);
-                ControlFlow::Continue(())
-            })?;
+            printer.follow(&mut stream, until)?;
             if until < u64::MAX && !printer.batch_done()? {
                 // Nobody reads any more; the recording goes on all the same.
                 live = None;
@@ -111,7 +108,7 @@ pub fn tell_losses(dir: &Path) -> Result<()> {
 
 pub fn main(args: &Follow) -> Result<u8> {
     let state = find_running(&args.id)?;
-    let code = print(Path::new(&state.recording), std::io::stdout(), args.with_runtime, &mut || false)?;
+    let code = print(Path::new(&state.recording), Box::new(Stdio::Out), args.with_runtime, &mut || false)?;
     tell_losses(Path::new(&state.recording))?;
     Ok(code)
 }

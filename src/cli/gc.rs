@@ -3,29 +3,32 @@
 
 use std::time::Duration;
 
-use super::args::Gc;
+use super::args::{dir, number, Gc};
 use super::out;
+use super::units::{SIZE, TIME};
 use crate::error::{exit, Result};
 use crate::recorder;
 
 pub fn main(args: &Gc) -> Result<u8> {
+    let base = dir(args.dir);
+    let max_total = number("--max-total", args.max_total, 0, &SIZE)?;
+    let max_age = number("--max-age", args.max_age, 0, &TIME)?;
     let swept = recorder::sweep();
     let mut text = String::new();
-    for recording in &swept.recordings {
-        text.push_str(&format!("completed the recording {recording} of a killed recorder\n"));
-    }
-    for closed in recorder::close_dead(&args.dir)? {
-        text.push_str(&format!("marked the recording {closed} as cut: the machine went down\n"));
-    }
-    for instance in &swept.instances {
-        text.push_str(&format!("removed the tracing instance of {instance}\n"));
-    }
+    let mut tell = |before: &str, names: &[String], after: &str| {
+        for name in names {
+            for part in [before, name, after, "\n"] {
+                text.push_str(part);
+            }
+        }
+    };
+    tell("completed the recording ", &swept.recordings, " of a killed recorder");
+    tell("marked the recording ", &recorder::close_dead(&base)?, " as cut: the machine went down");
+    tell("removed the tracing instance of ", &swept.instances, "");
     for state in swept.states.iter().filter(|state| !swept.recordings.contains(state)) {
-        text.push_str(&format!("removed the running state {state}\n"));
+        tell("removed the running state ", core::slice::from_ref(state), "");
     }
-    for removed in recorder::apply_limits(&args.dir, args.max_total, Duration::from_secs(args.max_age))? {
-        text.push_str(&format!("removed the recording {removed}\n"));
-    }
+    tell("removed the recording ", &recorder::apply_limits(&base, max_total, Duration::from_secs(max_age))?, "");
     if text.is_empty() && swept.problems.is_empty() {
         text.push_str("nothing to clean up\n");
     }

@@ -4,16 +4,18 @@
 //! A container is never kept from starting by us: whatever fails is logged and forgiven, in one function, unless
 //! --strict is given. The environment may be empty and the working directory anything.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{Hook, HookStart, HookStop, HookVerb};
+use super::args::{self, bad_value, Hook, HookStart, HookStop, HookVerb};
 use super::{out, report, select};
-use crate::error::{exit, Error, Result};
+use crate::error::{exit, Error, Quoted, Result};
 use crate::oci::{parse_state, State, STATE_MAX};
 use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, Target};
 use crate::recording::{ContainerMeta, EndState, Recording};
+use crate::sys::Stdio;
+use crate::words::beginning;
 
 /// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
 const TRACE_ANNOTATIONS: [&str; 2] = ["ftrace-analyzer/trace", "oci-ftrace-syscall-analyzer/trace"];
@@ -21,13 +23,13 @@ const TRACE_ANNOTATIONS: [&str; 2] = ["ftrace-analyzer/trace", "oci-ftrace-sysca
 const MODE_ANNOTATION: &str = "ftrace-analyzer/mode";
 
 /// How much of an oversized state is read and thrown away, in bytes, so that the runtime's write does not fail.
-const DISCARD_MAX: u64 = 16 << 20;
+const DISCARD_MAX: usize = 16 << 20;
 
 /// How long `hook stop` waits for a recording to be completed.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a hook and decides what its failure means.
-pub fn main(hook: Hook) -> u8 {
+pub fn main(hook: &Hook) -> u8 {
     let (strict, result) = match &hook.verb {
         HookVerb::Start(args) => (args.strict, start(args)),
         HookVerb::Stop(args) => (args.strict, stop(args)),
@@ -40,7 +42,7 @@ pub fn main(hook: Hook) -> u8 {
 
 /// Writes the failure where it is found; the container goes on, unless the user wants it kept from starting.
 pub fn fail(error: &Error, strict: bool) -> u8 {
-    let hint = error.hint.as_ref().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+    let hint = error.remedy().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
     log(&format!("hook: {error}{hint}"));
     out::complain("hook", error);
     if strict {
@@ -52,27 +54,44 @@ pub fn fail(error: &Error, strict: bool) -> u8 {
 
 /// The state on standard input.
 fn read_state() -> Result<State> {
-    let mut input = Vec::new();
-    let mut stdin = std::io::stdin().lock();
-    let read = stdin.by_ref().take(STATE_MAX as u64 + 1).read_to_end(&mut input);
-    read.map_err(|why| Error::sys("read the container state from standard input", why))?;
-    let mut size = input.len() as u64;
-    if input.len() > STATE_MAX {
-        size += std::io::copy(&mut stdin.take(DISCARD_MAX), &mut std::io::sink()).unwrap_or(0);
+    let mut input = vec![0; STATE_MAX + 1];
+    let (mut len, mut discarded) = (0, 0);
+    while discarded < DISCARD_MAX {
+        // What is too much goes over the last byte, again and again.
+        let free = if len < input.len() { input.get_mut(len..) } else { input.get_mut(STATE_MAX / 2..) };
+        match Stdio::In.read(free.unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(count) if len < input.len() => len += count,
+            Ok(count) => discarded += count,
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(Error::sys("read the container state from standard input", why)),
+        }
+    }
+    if len > STATE_MAX {
+        let size = len + discarded;
         return Err(Error::limit(format!("the container state on standard input has {size} bytes"), STATE_MAX as u64));
     }
-    parse_state(&input)
+    parse_state(input.get(..len).unwrap_or_default())
+}
+
+/// An annotation that a container must carry to be recorded: `KEY` or `KEY=VALUE`.
+fn condition(args: &HookStart) -> Result<Option<(&str, Option<&str>)>> {
+    let Some(text) = args.if_annotation.as_deref() else { return Ok(None) };
+    let (key, value) = match text.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (text, None),
+    };
+    if key.is_empty() {
+        return Err(bad_value("--if-annotation", text, "has no key; write KEY or KEY=VALUE"));
+    }
+    Ok(Some((key, value)))
 }
 
 /// Whether the container wants to be traced, by its annotations and the hook's condition.
-fn is_wanted(args: &HookStart, state: &State) -> bool {
-    if let Some((key, value)) = &args.if_annotation {
+fn is_wanted(condition: Option<(&str, Option<&str>)>, state: &State) -> bool {
+    if let Some((key, value)) = condition {
         let carried = state.annotation(key);
-        let met = match value {
-            Some(value) => carried == Some(value.as_str()),
-            None => carried.is_some(),
-        };
-        if !met {
+        if carried.is_none() || (value.is_some() && carried != value) {
             return false;
         }
     }
@@ -93,13 +112,15 @@ fn describe(state: &State) -> ContainerMeta {
 }
 
 fn start(args: &HookStart) -> Result<()> {
+    let mut options = args.record_options()?;
+    let condition = condition(args)?;
     let state = read_state()?;
-    if !is_wanted(args, &state) {
+    if !is_wanted(condition, &state) {
         return Ok(());
     }
     let Some(init_pid) = state.pid else {
         return Err(Error::malformed(
-            format!("the state of container {} has no pid (status {:?})", state.id, state.status),
+            format!("the state of container {} has no pid (status {})", state.id, Quoted(&state.status)),
             None,
         )
         .hint("hook start belongs to prestart or createRuntime, where the container's process exists"));
@@ -112,13 +133,12 @@ fn start(args: &HookStart) -> Result<()> {
             return Ok(());
         }
     }
-    let mut options = args.record_options();
     if let Some(mode) = state.annotation(MODE_ANNOTATION) {
         match Mode::from_name(mode) {
             Some(mode) => options.mode = mode,
             None => {
-                let shown: String = mode.chars().take(20).collect();
-                log(&format!("hook: container {}: annotation {MODE_ANNOTATION} has no mode {shown:?}", state.id));
+                let shown = Quoted(beginning(mode, 20));
+                log(&format!("hook: container {}: annotation {MODE_ANNOTATION} has no mode {shown}", state.id));
             }
         }
     }
@@ -136,11 +156,8 @@ fn start(args: &HookStart) -> Result<()> {
 
 /// Puts the container's name into the sentence.
 fn named(why: Error, state: &State) -> Error {
-    let hint = why.hint.clone();
     let text = format!("container {} is not traced: {why}", state.id);
-    let mut error = Error::relayed(&why.exit_code().to_string(), &text);
-    error.hint = hint;
-    error
+    why.told_as(text)
 }
 
 fn stop(args: &HookStop) -> Result<()> {
@@ -160,12 +177,12 @@ fn stop(args: &HookStop) -> Result<()> {
             }
         }
     }
-    if let Some(path) = &args.report {
+    if let Some(path) = args.report.as_deref().map(Path::new) {
         if !path.is_absolute() {
             return Err(Error::usage(format!("--report {} is not an absolute path", path.display()))
                 .hint("a hook's working directory is the runtime's business"));
         }
-        let dir = select::find_container(&args.dir, id)?;
+        let dir = select::find_container(&args::dir(args.dir), id)?;
         report::write_text(&dir, path)?;
     }
     Ok(())

@@ -4,21 +4,19 @@
 //! Calls and tasks are counted from the recording itself; for a finished one that is done once and kept beside it in
 //! `counts`, which may be deleted at any time.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::args::List;
+use super::args::{self, List};
 use super::{out, select, units};
 use crate::calendar::Utc;
 use crate::error::{exit, Result};
 use crate::format::Event;
 use crate::ids::Pid;
-use crate::json::Json;
+use crate::json::{push_u64, Json};
 use crate::recorder::{running, RunState};
 use crate::recording::{list_recordings, EndState, Item, Meta, Recording, Tail};
-use crate::sys::realtime_ns;
+use crate::sys::{read_text, realtime_ns};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,18 +33,22 @@ fn tally(dir: &Path, meta: &Meta, finished: bool) -> Result<Tally> {
     let recording = Recording::open(dir)?;
     let bytes = recording.bytes();
     if finished {
-        if let Some(tally) = fs::read_to_string(&kept).ok().as_deref().and_then(|text| parse_kept(text, bytes)) {
+        if let Some(tally) = read_text(&kept).ok().as_deref().and_then(|text| parse_kept(text, bytes)) {
             return Ok(tally);
         }
     }
-    let mut tasks: BTreeSet<Pid> = meta.tasks.iter().map(|task| task.tid).collect();
+    let mut tasks: Vec<Pid> = meta.tasks.iter().map(|task| task.tid).collect();
+    tasks.sort_unstable();
+    tasks.dedup();
     let mut calls = 0;
     let mut stream = recording.stream(if finished { Tail::Use } else { Tail::Wait })?;
     let _ = stream.run(u64::MAX, |item| {
         match item {
             Item::Event { event: Event::SysEnter { .. }, .. } => calls += 1,
             Item::Event { event: Event::Fork { child: pid, .. } | Event::NewTask { pid, .. }, .. } => {
-                tasks.insert(pid);
+                if let Err(at) = tasks.binary_search(&pid) {
+                    tasks.insert(at, pid);
+                }
             }
             _ => {}
         }
@@ -56,15 +58,21 @@ fn tally(dir: &Path, meta: &Meta, finished: bool) -> Result<Tally> {
     let tally = Tally { tasks: tasks.len() as u64, calls, lost, bytes };
     if finished {
         // Others may read a recording they must not write; it is only a saving.
-        let _ = out::replace(&kept, &format!("1 {} {} {} {}\n", tally.tasks, tally.calls, tally.lost, tally.bytes));
+        let mut text = b"1".to_vec();
+        for number in [tally.tasks, tally.calls, tally.lost, tally.bytes] {
+            text.push(b' ');
+            push_u64(&mut text, number);
+        }
+        text.push(b'\n');
+        let _ = out::replace(&kept, &text);
     }
     Ok(tally)
 }
 
 /// The `counts` file, if it is of this version and of a recording of this size.
 fn parse_kept(text: &str, bytes: u64) -> Option<Tally> {
-    let mut numbers = text.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
-    let mut next = || numbers.next().flatten();
+    let mut words = text.split_ascii_whitespace();
+    let mut next = || words.next()?.parse::<u64>().ok();
     if next()? != 1 {
         return None;
     }
@@ -72,139 +80,138 @@ fn parse_kept(text: &str, bytes: u64) -> Option<Tally> {
     (tally.bytes == bytes).then_some(tally)
 }
 
-/// One row.
-struct Row {
-    dir: PathBuf,
-    state: &'static str,
-    started: u64,
-    ended: u64,
-    meta: Meta,
-    tally: Tally,
+/// Columns of the table.
+const COLUMNS: usize = 9;
+const HEAD: [&str; COLUMNS] =
+    ["RECORDING", "STATE", "POD", "START (UTC)", "DURATION", "TASKS", "CALLS", "LOST", "SIZE"];
+/// The column that is shown only if one of the recordings is of a pod.
+const POD: usize = 2;
+/// From this column on cells are numbers and stand to the right.
+const NUMBERS: usize = 4;
+
+/// What is shown: a table's cells row by row, or lines of JSON.
+struct Rows {
+    shown: Vec<PathBuf>,
+    cells: Vec<String>,
+    json: Option<Json>,
+    has_pods: bool,
 }
 
-fn row(dir: PathBuf, meta: Meta, live: &[RunState]) -> Result<Row> {
-    let is_live = live.iter().any(|state| Path::new(&state.recording) == dir);
-    let state = match meta.end_state() {
-        EndState::Complete => "complete",
-        EndState::Cut => "cut",
-        EndState::Running if is_live => "running",
-        EndState::Running => "killed",
-    };
-    let started = meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns);
-    let ended = if is_live && meta.end_state() == EndState::Running {
-        realtime_ns()
-    } else {
-        meta.anchors.last().map_or(started, |anchor| anchor.realtime_ns)
-    };
-    let tally = tally(&dir, &meta, !is_live)?;
-    Ok(Row { dir, state, started, ended, meta, tally })
-}
-
-impl Row {
-    fn pod(&self) -> String {
-        let container = &self.meta.container;
-        if container.pod.is_empty() {
-            return "-".to_owned();
-        }
-        format!("{}/{}/{}", container.namespace, container.pod, container.name)
-    }
-
-    fn cells(&self) -> [String; 9] {
-        [
-            select::unit(&self.dir),
-            self.state.to_owned(),
-            self.pod(),
-            Utc::from_unix(self.started / 1_000_000_000).to_string(),
-            units::show_duration(self.ended.saturating_sub(self.started)),
-            self.tally.tasks.to_string(),
-            self.tally.calls.to_string(),
-            self.tally.lost.to_string(),
-            units::show_size(self.tally.bytes),
-        ]
-    }
-
-    fn to_json(&self, json: &mut Json) {
-        let container = &self.meta.container;
-        json.begin_object().field_u64("schema", 1).field_str("recording", &select::unit(&self.dir));
-        json.field_str("path", &self.dir.display().to_string()).field_str("name", &self.meta.name);
-        json.field_str("container", &container.id).field_str("namespace", &container.namespace);
-        json.field_str("pod", &container.pod).field_str("container_name", &container.name);
-        json.field_str("state", self.state).field_str("end_reason", &self.meta.end_reason);
-        json.field_u64("start_ns", self.started).field_u64("duration_ns", self.ended.saturating_sub(self.started));
-        json.field_u64("tasks", self.tally.tasks).field_u64("calls", self.tally.calls);
-        json.field_u64("lost", self.tally.lost).field_u64("bytes", self.tally.bytes).end_object().newline();
-    }
-}
-
-/// Columns as wide as their widest cell; numbers stand to the right.
-fn table(rows: &[Row]) -> String {
-    let head = ["RECORDING", "STATE", "POD", "START (UTC)", "DURATION", "TASKS", "CALLS", "LOST", "SIZE"];
-    let mut cells = vec![head.map(str::to_owned)];
-    cells.extend(rows.iter().map(Row::cells));
-    let has_pods = rows.iter().any(|row| !row.meta.container.pod.is_empty());
-    let mut widths = [0usize; 9];
-    for row in &cells {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in &cells {
-        let mut line = String::new();
-        for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
-            if index == 2 && !has_pods {
-                continue;
+impl Rows {
+    fn add(&mut self, dir: &Path, meta: &Meta, live: &[RunState]) -> Result<()> {
+        let is_live = live.iter().any(|state| Path::new(&state.recording) == dir);
+        let mut ended = meta.anchors.last().map_or(0, |anchor| anchor.realtime_ns);
+        let state = match meta.end_state() {
+            EndState::Complete => "complete",
+            EndState::Cut => "cut",
+            EndState::Running if is_live => {
+                ended = realtime_ns();
+                "running"
             }
-            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-            if index >= 4 {
-                line.push_str(&padding);
-                line.push_str(cell);
-            } else {
-                line.push_str(cell);
-                line.push_str(&padding);
-            }
-            line.push_str("  ");
+            EndState::Running => "killed",
+        };
+        let started = meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns);
+        let duration = ended.saturating_sub(started);
+        let tally = tally(dir, meta, !is_live)?;
+        self.shown.push(dir.to_owned());
+        let unit = select::unit(dir);
+        let container = &meta.container;
+        if let Some(json) = &mut self.json {
+            json.begin_object().field_u64("schema", 1);
+            json.field_str("recording", &unit).field_str("path", &dir.to_string_lossy());
+            json.field_str("name", &meta.name).field_str("container", &container.id);
+            json.field_str("namespace", &container.namespace).field_str("pod", &container.pod);
+            json.field_str("container_name", &container.name).field_str("state", state);
+            json.field_str("end_reason", &meta.end_reason).field_u64("start_ns", started);
+            json.field_u64("duration_ns", duration).field_u64("tasks", tally.tasks).field_u64("calls", tally.calls);
+            json.field_u64("lost", tally.lost).field_u64("bytes", tally.bytes).end_object().newline();
+            return Ok(());
         }
-        text.push_str(line.trim_end());
-        text.push('\n');
+        let mut pod = "-".to_owned();
+        if !container.pod.is_empty() {
+            self.has_pods = true;
+            pod = [container.namespace.as_str(), &container.pod, &container.name].join("/");
+        }
+        let start = Utc::from_unix(started / 1_000_000_000).to_string();
+        self.cells.extend([unit, state.to_owned(), pod, start, units::show_duration(duration)]);
+        for number in [tally.tasks, tally.calls, tally.lost] {
+            self.cells.push(number.to_string());
+        }
+        self.cells.push(units::show_size(tally.bytes));
+        Ok(())
     }
-    text
+
+    /// Columns as wide as their widest cell.
+    fn table(&self) -> String {
+        let mut widths = HEAD.map(str::len);
+        for row in self.cells.chunks(COLUMNS) {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let mut text = String::new();
+        let head = HEAD.map(str::to_owned);
+        for row in core::iter::once(head.as_slice()).chain(self.cells.chunks(COLUMNS)) {
+            for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
+                if index == POD && !self.has_pods {
+                    continue;
+                }
+                let padding = width.saturating_sub(cell.chars().count());
+                let (before, after) = if index >= NUMBERS { (padding, 0) } else { (0, padding) };
+                push_blanks(&mut text, before);
+                text.push_str(cell);
+                // Nothing stands to the right of the last column.
+                if index + 1 < COLUMNS {
+                    push_blanks(&mut text, after + 2);
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn push_blanks(text: &mut String, count: usize) {
+    for _ in 0..count {
+        text.push(' ');
+    }
 }
 
 pub fn main(args: &List) -> Result<u8> {
     let live = running();
-    let mut rows = Vec::new();
+    let base = args::dir(args.dir);
+    let mut rows = Rows { shown: Vec::new(), cells: Vec::new(), json: args.json.then(Json::new), has_pods: false };
     let mut code = exit::OK;
-    for (dir, meta) in list_recordings(&args.dir)? {
-        match meta.and_then(|meta| row(dir, meta, &live)) {
-            Ok(row) => rows.push(row),
+    for (dir, meta) in &list_recordings(&base)? {
+        let added = match meta {
+            Ok(meta) => rows.add(dir, meta, &live),
             Err(error) => {
-                out::complain("list", &error);
+                out::complain("list", error);
                 code = exit::FAILED;
+                continue;
             }
+        };
+        if let Err(error) = added {
+            out::complain("list", &error);
+            code = exit::FAILED;
         }
     }
     // Recordings that run elsewhere than in --dir.
     for state in &live {
-        let dir = PathBuf::from(&state.recording);
-        if !rows.iter().any(|row| row.dir == dir) {
-            if let Ok(row) = Recording::read_meta(&dir).and_then(|meta| row(dir, meta, &live)) {
-                rows.push(row);
+        let dir = Path::new(&state.recording);
+        if !rows.shown.iter().any(|shown| shown == dir) {
+            if let Ok(meta) = Recording::read_meta(dir) {
+                let _ = rows.add(dir, &meta, &live);
             }
         }
     }
-    if args.json {
-        let mut json = Json::new();
-        for row in &rows {
-            row.to_json(&mut json);
-        }
+    if let Some(json) = &rows.json {
         out::print(json.as_bytes())?;
-    } else if rows.is_empty() {
-        out::print(
-            format!("no recordings in {}; ftrace-analyzer run -- COMMAND makes one\n", args.dir.display()).as_bytes(),
-        )?;
+    } else if rows.shown.is_empty() {
+        let text = format!("no recordings in {}; ftrace-analyzer run -- COMMAND makes one\n", base.display());
+        out::print(text.as_bytes())?;
     } else {
-        out::print(table(&rows).as_bytes())?;
+        out::print(rows.table().as_bytes())?;
     }
     Ok(code)
 }

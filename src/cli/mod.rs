@@ -22,21 +22,22 @@ use std::ffi::OsString;
 use argh::FromArgs;
 
 use self::args::{Top, Verb};
-use crate::error::{exit, Error, Result};
+use crate::error::{exit, Error, Quoted, Result};
+use crate::words::split_once;
 
 /// Runs the program with these arguments, the program's name first; gives its exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {
     // What follows `--` is another program's command line and need not be text.
     let split = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
     let (ours, theirs) = arguments.split_at(split);
-    let command: Option<Vec<OsString>> = (!theirs.is_empty()).then(|| theirs.iter().skip(1).cloned().collect());
     let mut words = Vec::with_capacity(ours.len());
     for word in ours.iter().skip(1) {
         match word.to_str() {
             Some(word) => words.push(word),
             None => {
                 let verb = words.first().copied().unwrap_or_default();
-                return refuse(verb, ours, &Error::usage(format!("the argument {word:?} is not UTF-8")));
+                let shown = word.to_string_lossy();
+                return refuse(verb, ours, &Error::usage(format!("the argument {} is not UTF-8", Quoted(&shown))));
             }
         }
     }
@@ -58,8 +59,8 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     };
     let verb = top.verb.name();
     let result = match top.verb {
-        Verb::Hook(hook) => return hook::main(hook),
-        Verb::Run(run) => return run::main(run, command),
+        Verb::Hook(hook) => return hook::main(&hook),
+        Verb::Run(run) => return run::main(&run, theirs.get(1..)),
         Verb::Attach(attach) => attach::main(&attach),
         Verb::Follow(follow) => follow::main(&follow),
         Verb::Stop(stop) => stop::main(&stop),
@@ -81,7 +82,7 @@ fn refuse(verb: &str, ours: &[OsString], error: &Error) -> u8 {
 
 /// argh's text, as a sentence of ours.
 fn usage_error(text: &str) -> Error {
-    let (first, _) = text.split_once("\n\n").unwrap_or((text, ""));
+    let (first, _) = split_once(text, "\n\n").unwrap_or((text, ""));
     Error::usage(first.replace('\n', " ")).hint("--help tells what there is")
 }
 
@@ -90,12 +91,20 @@ fn version() -> String {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
     let link = if cfg!(target_feature = "crt-static") { "static" } else { "dynamic" };
-    format!(
-        "ftrace-analyzer {} ({}-{}-{libc}, {link}, {profile})\n",
-        env!("CARGO_PKG_VERSION"),
+    [
+        concat!("ftrace-analyzer ", env!("CARGO_PKG_VERSION"), " ("),
         std::env::consts::ARCH,
-        std::env::consts::OS
-    )
+        "-",
+        std::env::consts::OS,
+        "-",
+        libc,
+        ", ",
+        link,
+        ", ",
+        profile,
+        ")\n",
+    ]
+    .concat()
 }
 
 /// The exit code of a verb's result; an error is told first.

@@ -2,18 +2,18 @@
 //! Printing that does not panic: a reader that went away (`| head`) is no failure of ours, anything else is an error.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
 
 use crate::error::{Error, Result};
+use crate::sys::Stdio;
 
 /// Writes to standard output.
 pub fn print(bytes: &[u8]) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    forgive_closed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+    forgive_closed(Stdio::Out.write_all(bytes))
 }
 
 /// A closed pipe counts as success.
@@ -26,15 +26,19 @@ pub fn forgive_closed(result: io::Result<()>) -> Result<()> {
 
 /// Writes to standard error; a failure there is nobody's to hear.
 pub fn note(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let _ = Stdio::Err.write_all(text.as_bytes());
 }
 
 /// The two lines of an error.
 pub fn complain(verb: &str, error: &Error) {
-    let verb = if verb.is_empty() { String::new() } else { format!("{verb}: ") };
-    let mut text = format!("ftrace-analyzer: {verb}{error}\n");
-    if let Some(hint) = &error.hint {
-        text.push_str(&format!("hint: {hint}\n"));
+    let mut text = String::from("ftrace-analyzer: ");
+    for part in [verb, if verb.is_empty() { "" } else { ": " }, &error.to_string(), "\n"] {
+        text.push_str(part);
+    }
+    if let Some(hint) = error.remedy() {
+        for part in ["hint: ", hint, "\n"] {
+            text.push_str(part);
+        }
     }
     note(&text);
 }
@@ -46,17 +50,17 @@ pub fn create_private(path: &Path) -> io::Result<File> {
 }
 
 /// Writes a small private file.
-pub fn replace(path: &Path, text: &str) -> io::Result<()> {
-    create_private(path)?.write_all(text.as_bytes())
+pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    create_private(path)?.write_all(text)
 }
 
-/// Where a report goes: a file, or standard output.
-pub fn open(path: Option<&Path>) -> Result<Box<dyn Write>> {
-    match path {
-        None => Ok(Box::new(io::stdout().lock())),
+/// Where a report goes: a file, or one of the standard descriptors. Reports gather what they write.
+pub fn open(path: Option<&str>, otherwise: Stdio) -> Result<Box<dyn Write>> {
+    match path.map(Path::new) {
+        None => Ok(Box::new(otherwise)),
         Some(path) => {
             let file = File::create(path).map_err(|why| Error::io("create", path, why))?;
-            Ok(Box::new(BufWriter::new(file)))
+            Ok(Box::new(file))
         }
     }
 }

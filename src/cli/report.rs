@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `report`: a recording as text, summary or JSON; also one that still runs.
 
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::Report;
+use super::args::{self, bad_value, Report, Word};
 use super::{out, select};
-use crate::error::{exit, Error, Result};
+use crate::error::{exit, Error, Quoted, Result};
 use crate::recorder::{running, Client};
 use crate::recording::{EndState, Recording};
 use crate::report::{self, parse_duration, parse_time, Filter, Options, Outcome, SyscallList};
+use crate::sys::Stdio;
 
 /// How long a running recorder may take to store what the kernel's buffers hold.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
@@ -24,12 +25,12 @@ enum Format {
 }
 
 fn format_of(args: &Report) -> Result<Format> {
-    match args.format.as_str() {
+    match args.format.as_deref().unwrap_or("text") {
         "text" if args.json => Ok(Format::Json),
         "text" => Ok(Format::Text),
         "summary" => Ok(Format::Summary),
         "json" => Ok(Format::Json),
-        other => Err(Error::usage(format!("there is no format {other:?}")).hint("write text, summary or json")),
+        other => Err(Error::usage(format!("there is no format {}", Quoted(other))).hint("write text, summary or json")),
     }
 }
 
@@ -68,14 +69,21 @@ fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
             Some(SyscallList::parse(list, arch)?)
         }
     };
-    let time = |text: &Option<String>| text.as_ref().map(|text| parse_time(text, meta, 0)).transpose();
+    let pid = match args.pid {
+        None => None,
+        Some(word) => Some(word.parse().map_err(|_| bad_value("--pid", &word, "is no number of a task"))?),
+    };
+    let time = |word: Option<Word>| match word {
+        None => Ok(None),
+        Some(word) => parse_time(&word, meta, 0).map(Some),
+    };
     Ok(Filter {
         syscalls,
         errors_only: args.errors_only,
-        pid: args.pid,
-        comm: args.comm.as_ref().map(|comm| comm.as_bytes().to_vec()),
-        since: time(&args.since)?,
-        until: time(&args.until)?,
+        pid,
+        comm: args.comm.map(|comm| comm.as_bytes().to_vec()),
+        since: time(args.since)?,
+        until: time(args.until)?,
         min_duration: args.min_duration.as_deref().map(parse_duration).transpose()?,
         with_runtime: args.with_runtime && !args.container_only,
     })
@@ -93,32 +101,29 @@ fn code_of(outcome: &Outcome, killed: bool) -> u8 {
 pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
     let (recording, _) = open(dir)?;
     // Written by root on a container's behalf: what it holds is not for everybody, and no link may lead it elsewhere.
-    let mut output = BufWriter::new(out::create_private(to).map_err(|why| Error::io("create", to, why))?);
+    let mut output = out::create_private(to).map_err(|why| Error::io("create", to, why))?;
     let options = Options { footer: true, ..Options::default() };
-    report::text(&recording, &options, &mut output)?;
-    output.flush().map_err(|why| Error::io("write", to, why))
+    report::text(&recording, &options, &mut output).map(|_| ())
 }
 
 /// The whole recording as text, as `run` shows it at the end of a flight recording.
 pub fn print_text(dir: &Path, to: &mut dyn Write) -> Result<()> {
     let (recording, _) = open(dir)?;
-    report::text(&recording, &Options { footer: true, ..Options::default() }, to)?;
-    out::forgive_closed(to.flush())
+    report::text(&recording, &Options { footer: true, ..Options::default() }, to).map(|_| ())
 }
 
 pub fn main(args: &Report) -> Result<u8> {
     let format = format_of(args)?;
-    let dir = select::find_recording(&args.dir, args.recording.as_deref())?;
+    let dir = select::find_recording(&args::dir(args.dir), args.recording.as_deref())?;
     let (recording, killed) = open(&dir)?;
     let options = Options { filter: filter_of(args, &recording)?, utc_offset_s: 0, footer: true };
-    let mut output = out::open(args.output.as_deref())?;
+    let mut output = out::open(args.output.as_deref(), Stdio::Out)?;
     let outcome = match format {
-        Format::Text => report::text(&recording, &options, &mut output)?,
-        Format::Json => report::json(&recording, &options, &mut output)?,
-        Format::Summary if args.json => report::summary_json(&recording, &options, &mut output)?,
-        Format::Summary => report::summary(&recording, &options, &mut output)?,
+        Format::Text => report::text(&recording, &options, &mut *output)?,
+        Format::Json => report::json(&recording, &options, &mut *output)?,
+        Format::Summary if args.json => report::summary_json(&recording, &options, &mut *output)?,
+        Format::Summary => report::summary(&recording, &options, &mut *output)?,
     };
-    out::forgive_closed(output.flush())?;
     if args.output.is_some() && std::io::stderr().is_terminal() {
         out::note(&format!("{} lines of {}\n", outcome.shown, dir.display()));
     }

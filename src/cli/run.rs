@@ -19,9 +19,10 @@ use super::args::Run;
 use super::{follow, out, report};
 use crate::error::{exit, Error, Result};
 use crate::ids::Pid;
-use crate::recorder::{self, Mode, Origin, Target};
+use crate::recorder::{self, Mode, Origin, RecordOptions, Target};
 use crate::recording::ContainerMeta;
-use crate::sys::{self, Forked};
+use crate::sys::{self, Forked, Stdio};
+use crate::words::beginning;
 
 /// A process that waits to execute the command.
 struct Held {
@@ -43,7 +44,7 @@ fn hold(command: &[CString]) -> Result<Held> {
             drop((go, failed));
             let mut byte = [0u8; 1];
             if !matches!(File::from(wait).read(&mut byte), Ok(1)) {
-                std::process::exit(0);
+                sys::exit(0);
             }
             sys::reset_signals();
             let errno = match command.first().map(|name| execvp(name, command)) {
@@ -51,7 +52,7 @@ fn hold(command: &[CString]) -> Result<Held> {
                 _ => Errno::EINVAL,
             };
             let _ = File::from(say).write_all(&(errno as i32).to_le_bytes());
-            std::process::exit(i32::from(exit::RUN_NOT_FOUND));
+            sys::exit(exit::RUN_NOT_FOUND);
         }
     }
 }
@@ -65,7 +66,11 @@ fn label(command: &OsString) -> String {
     let text = command.to_string_lossy();
     let name = text.rsplit('/').next().unwrap_or_default();
     let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-') { c } else { '_' };
-    let name: String = name.chars().map(fit).take(64).collect();
+    let mut made = String::new();
+    for c in beginning(name, 64).chars() {
+        made.push(fit(c));
+    }
+    let name = made;
     match name.strip_prefix(['.', '-', '+']) {
         Some(rest) => format!("_{rest}"),
         None if name.is_empty() => "run".to_owned(),
@@ -83,14 +88,22 @@ fn status_code(status: WaitStatus) -> Option<u8> {
 }
 
 /// Runs the verb; every failure of ours is exit code 125, so that it is not taken for the command's.
-pub fn main(args: Run, behind_dashes: Option<Vec<OsString>>) -> u8 {
-    let command = behind_dashes.unwrap_or_else(|| args.command.iter().map(OsString::from).collect());
+pub fn main(args: &Run, behind_dashes: Option<&[OsString]>) -> u8 {
+    let options = match args.record_options() {
+        Ok(options) => options,
+        Err(error) => {
+            out::complain("run", &error);
+            return error.exit_code();
+        }
+    };
+    let words: Vec<OsString> = args.command.iter().map(|word| OsString::from(&**word)).collect();
+    let command = behind_dashes.unwrap_or(&words);
     if command.is_empty() {
         let error = Error::usage("no command is given").hint("ftrace-analyzer run -- COMMAND [ARGUMENT…]");
         out::complain("run", &error);
         return exit::RUN_NO_TRACE;
     }
-    match trace(&args, &command) {
+    match trace(args, &options, command) {
         Ok(code) => code,
         Err(error) => {
             out::complain("run", &error);
@@ -99,12 +112,9 @@ pub fn main(args: Run, behind_dashes: Option<Vec<OsString>>) -> u8 {
     }
 }
 
-fn trace(args: &Run, command: &[OsString]) -> Result<u8> {
+fn trace(args: &Run, options: &RecordOptions, command: &[OsString]) -> Result<u8> {
     let words = command.iter().map(to_c).collect::<Result<Vec<CString>>>()?;
-    let mut output: Box<dyn Write> = match &args.output {
-        Some(path) => out::open(Some(path))?,
-        None => Box::new(std::io::stderr()),
-    };
+    let mut output = out::open(args.output.as_deref(), Stdio::Err)?;
     let mut held = hold(&words)?;
     let target = Target {
         origin: Origin::Run,
@@ -115,7 +125,7 @@ fn trace(args: &Run, command: &[OsString]) -> Result<u8> {
         others: Vec::new(),
         starts_in_runtime: true,
     };
-    let recorder = recorder::spawn(&target, &args.record_options())?;
+    let recorder = recorder::spawn(&target, options)?;
     // From here on Ctrl-C is for the command; we go on until it has ended.
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
         sys::ignore_signal(signal);
@@ -129,12 +139,12 @@ fn trace(args: &Run, command: &[OsString]) -> Result<u8> {
         return Ok(not_executed(command, Errno::from_raw(i32::from_le_bytes(errno))));
     }
     let mut code = None;
-    if args.quiet || args.mode == Mode::Flight {
+    if args.quiet || options.mode == Mode::Flight {
         code = wait_status(held.pid, None);
         follow::wait_end(&recorder);
         if !args.quiet {
             // Whoever watches a flight recording empties it: what it kept is shown at its end.
-            report::print_text(&recorder.dir, &mut output)?;
+            report::print_text(&recorder.dir, &mut *output)?;
         }
     } else {
         follow::print(&recorder.dir, output, false, &mut || {

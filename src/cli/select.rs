@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Which recording the user means: a path, a name, the unique beginning of one, or the newest.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -8,7 +9,8 @@ use crate::recording::{list_recordings, Meta};
 
 /// Whether two paths, one of them perhaps the user's own spelling, mean the same recording.
 pub fn is_same(one: &Path, other: &Path) -> bool {
-    one == other || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+    let id = |path: &Path| path.metadata().ok().map(|data| (data.dev(), data.ino()));
+    one == other || (id(one).is_some() && id(one) == id(other))
 }
 
 /// The recording's directory name.
@@ -18,7 +20,7 @@ pub fn unit(dir: &Path) -> String {
 
 /// The newest recording of the container with exactly this id.
 pub fn find_container(base: &Path, id: &str) -> Result<PathBuf> {
-    let of_it = |(_, meta): &(PathBuf, Result<Meta>)| meta.as_ref().is_ok_and(|meta| meta.container.id == id);
+    let of_it = |(_, meta): &(PathBuf, Result<Box<Meta>>)| meta.as_ref().is_ok_and(|meta| meta.container.id == id);
     let newest = list_recordings(base)?.into_iter().rev().find(of_it);
     newest.map(|(dir, _)| dir).ok_or_else(|| Error::not_found(format!("a recording of {id} in {}", base.display())))
 }
@@ -38,29 +40,36 @@ pub fn find_recording(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
         });
     };
     let named = |meta: &Meta| meta.name == wanted || meta.container.id == wanted;
-    let exact = all.iter().rposition(|(dir, meta)| unit(dir) == wanted || meta.as_ref().is_ok_and(named));
+    let exact = all.iter().rposition(|(dir, meta)| unit(dir) == wanted || meta.as_ref().is_ok_and(|meta| named(meta)));
     if let Some(at) = exact {
         return Ok(all.swap_remove(at).0);
     }
     // A beginning may fit several recordings of one container; the newest is meant then.
-    let begins = |(dir, _): &(PathBuf, Result<Meta>)| unit(dir).starts_with(wanted);
-    let fitting: Vec<(PathBuf, Result<Meta>)> = all.into_iter().filter(begins).collect();
-    let label = |(dir, meta): &(PathBuf, Result<Meta>)| match meta {
-        Ok(meta) if !meta.container.id.is_empty() => meta.container.id.clone(),
-        Ok(meta) => meta.name.clone(),
-        Err(_) => unit(dir),
-    };
-    let mut labels: Vec<String> = fitting.iter().map(label).collect();
-    labels.dedup();
-    labels.sort_unstable();
-    labels.dedup();
-    match labels.len() {
-        0 => Err(Error::not_found(format!("a recording {wanted} in {}", base.display()))
-            .hint("ftrace-analyzer list shows what there is")),
-        1 => fitting.into_iter().next_back().map(|(dir, _)| dir).ok_or_else(|| Error::not_found(wanted)),
-        count => {
-            Err(Error::new(Kind::Busy { by: format!("{count} recordings begin with {wanted}: {}", labels.join(", ")) })
-                .hint("give more of the name"))
+    let mut labels: Vec<String> = Vec::new();
+    let mut newest = None;
+    for (dir, meta) in all {
+        let unit = unit(&dir);
+        if !unit.starts_with(wanted) {
+            continue;
         }
+        let label = match meta {
+            Ok(meta) if !meta.container.id.is_empty() => meta.container.id,
+            Ok(meta) => meta.name,
+            Err(_) => unit,
+        };
+        if let Err(at) = labels.binary_search(&label) {
+            labels.insert(at, label);
+        }
+        newest = Some(dir);
+    }
+    match newest {
+        None => Err(Error::not_found(format!("a recording {wanted} in {}", base.display()))
+            .hint("ftrace-analyzer list shows what there is")),
+        Some(dir) if labels.len() == 1 => Ok(dir),
+        _ => Err(Error::new(
+            Kind::Busy,
+            format!("{} recordings begin with {wanted}: {}", labels.len(), labels.join(", ")),
+        )
+        .hint("give more of the name")),
     }
 }

@@ -106,7 +106,7 @@ pub struct CommonFields {
 }
 
 /// Offset of `common_pid`, checked by [`Schema::add`].
-const COMMON_PID: usize = 4;
+const COMMON_PID: u32 = 4;
 
 /// Why an event's format cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,26 +124,53 @@ struct Word {
     wide: bool,
 }
 
-/// A string: fixed array or located.
+/// What a field must be.
 #[derive(Clone, Copy, Debug)]
-enum Text {
-    Array(usize, usize),
-    DataLoc(usize),
-    RelLoc(usize),
+enum Need {
+    /// A 32-bit value.
+    Int,
+    /// As `Int`; where it is missing, `common_pid` tells the same.
+    Pid,
+    /// A word of the kernel.
+    Word,
+    /// Six of them.
+    Words,
+    /// A string: fixed array or located.
+    Text,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Layout {
-    SysEnter { nr: Word, args: Word },
-    SysExit { nr: Word, ret: Word },
-    Fork { parent: usize, child: usize, comm: Text },
-    NewTask { pid: usize, flags: Word, comm: Text },
-    Exec { pid: usize, old_pid: usize, filename: Text },
-    Exit { pid: usize, comm: Text },
-    Rename { pid: usize, comm: Text },
-    SignalDeliver { sig: usize, code: usize, handler: Word },
-    SignalGenerate { sig: usize, code: usize, pid: usize, group: usize, result: usize },
+/// A field's place in the records.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    at: u16,
+    /// Of words and fixed arrays.
+    size: u16,
+    kind: Kind,
 }
+
+impl Place {
+    fn word(self) -> Word {
+        Word { at: usize::from(self.at), wide: self.size == 8 || self.size == 48 }
+    }
+}
+
+/// Most fields that an event is taken apart into.
+const PLACES: usize = 5;
+
+/// The fields of each of [`Schema::EVENTS`], in the order in which [`Schema::decode`] takes them.
+static FIELDS: [&[(&str, Need)]; Schema::EVENTS.len()] = [
+    &[("id", Need::Word), ("args", Need::Words)],
+    &[("id", Need::Word), ("ret", Need::Word)],
+    &[("parent_pid", Need::Int), ("child_pid", Need::Int), ("child_comm", Need::Text)],
+    &[("pid", Need::Int), ("old_pid", Need::Int), ("filename", Need::Text)],
+    &[("pid", Need::Int), ("comm", Need::Text)],
+    &[("pid", Need::Int), ("clone_flags", Need::Word), ("comm", Need::Text)],
+    // Its pid was taken out in 6.14 as a repetition of common_pid and put back in 7.0 and late stables, because a thread
+    // can rename another of its process through /proc. Without it the writer is the best guess.
+    &[("pid", Need::Pid), ("newcomm", Need::Text)],
+    &[("sig", Need::Int), ("code", Need::Int), ("sa_handler", Need::Word)],
+    &[("sig", Need::Int), ("code", Need::Int), ("pid", Need::Int), ("group", Need::Int), ("result", Need::Int)],
+];
 
 /// Where the fields of our events lie on the traced kernel.
 #[derive(Clone, Debug, Default)]
@@ -151,7 +178,8 @@ pub struct Schema {
     /// The two that make up nearly all records, looked at first.
     sys_enter: Option<(u16, Word, Word)>,
     sys_exit: Option<(u16, Word, Word)>,
-    others: heapless::Vec<(u16, Layout), { Schema::EVENTS_MAX }>,
+    /// Number and fields of each of [`Schema::EVENTS`], by its first description.
+    others: [Option<(u16, [Place; PLACES])>; Schema::EVENTS.len()],
 }
 
 fn i32_at(data: &[u8], at: usize) -> Option<i32> {
@@ -178,53 +206,41 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
 }
 
-fn text_at(data: &[u8], text: Text) -> Option<&[u8]> {
-    let located = |at: usize, base: usize| {
+fn text_at(data: &[u8], place: Place) -> Option<&[u8]> {
+    let at = usize::from(place.at);
+    let bytes = if place.kind == Kind::Plain {
+        data.get(at..at + usize::from(place.size))?
+    } else {
         let word = i32_at(data, at)? as u32;
+        let base = if place.kind == Kind::RelLoc { at + 4 } else { 0 };
         let start = base + (word & 0xffff) as usize;
-        data.get(start..start + (word >> 16) as usize)
-    };
-    let bytes = match text {
-        Text::Array(at, size) => data.get(at..at + size)?,
-        Text::DataLoc(at) => located(at, 0)?,
-        Text::RelLoc(at) => located(at, at + 4)?,
+        data.get(start..start + (word >> 16) as usize)?
     };
     Some(until_nul(bytes))
 }
 
-/// An event's field as a word, or as the first of `count` words without a gap.
-fn word(format: &EventFormat<'_>, name: &'static str, count: u16) -> Result<Word, SchemaError> {
-    let Field { offset, size, kind, .. } = format.field(name).ok_or(SchemaError::MissingField(name))?;
-    match (kind, u32::from(size), u32::from(count)) {
-        (Kind::Plain, size, count) if size == 8 * count => Ok(Word { at: usize::from(offset), wide: true }),
-        (Kind::Plain, size, count) if size == 4 * count => Ok(Word { at: usize::from(offset), wide: false }),
-        _ => Err(SchemaError::FieldSize(name)),
-    }
-}
-
-/// An event's field as the offset of a 32-bit value.
-fn int(format: &EventFormat<'_>, name: &'static str) -> Result<usize, SchemaError> {
-    let field = format.field(name).ok_or(SchemaError::MissingField(name))?;
-    if field.kind != Kind::Plain || field.size != 4 {
+/// An event's field, if it is what it must be.
+fn place(format: &EventFormat<'_>, name: &'static str, need: Need) -> Result<Place, SchemaError> {
+    let Some(Field { offset, size, kind, .. }) = format.field(name) else {
+        return match need {
+            Need::Pid => Ok(Place { at: COMMON_PID as u16, size: 4, kind: Kind::Plain }),
+            _ => Err(SchemaError::MissingField(name)),
+        };
+    };
+    let sizes: &[u32] = match need {
+        Need::Text => &[],
+        Need::Int | Need::Pid => &[4],
+        Need::Word => &[4, 8],
+        Need::Words => &[24, 48],
+    };
+    if !sizes.is_empty() && (kind != Kind::Plain || !sizes.contains(&size)) {
         return Err(SchemaError::FieldSize(name));
     }
-    Ok(usize::from(field.offset))
-}
-
-fn text(format: &EventFormat<'_>, name: &'static str) -> Result<Text, SchemaError> {
-    let field = format.field(name).ok_or(SchemaError::MissingField(name))?;
-    let at = usize::from(field.offset);
-    Ok(match field.kind {
-        Kind::Plain => Text::Array(at, usize::from(field.size)),
-        Kind::DataLoc => Text::DataLoc(at),
-        Kind::RelLoc => Text::RelLoc(at),
-    })
+    // The format was read with both below 65536.
+    Ok(Place { at: offset as u16, size: size as u16, kind })
 }
 
 impl Schema {
-    /// Events besides the two of `raw_syscalls` that a schema holds: the seven of [`Schema::EVENTS`], and room for more.
-    pub const EVENTS_MAX: usize = 16;
-
     /// The events we know, as `system/name` below `events/`; the first two are required.
     pub const EVENTS: [(&'static str, &'static str); 9] = [
         ("raw_syscalls", "sys_enter"),
@@ -240,56 +256,26 @@ impl Schema {
 
     /// Adds an event of [`Schema::EVENTS`] by its format; others are passed over. `Ok(true)` if it is one of ours.
     pub fn add(&mut self, format: &EventFormat<'_>) -> Result<bool, SchemaError> {
-        for (name, at, size) in [("common_type", 0, 2), ("common_pid", COMMON_PID as u16, 4)] {
+        for (name, at, size) in [("common_type", 0, 2), ("common_pid", COMMON_PID, 4)] {
             let field = format.field(name).ok_or(SchemaError::MissingField(name))?;
             if (field.offset, field.size) != (at, size) {
                 return Err(SchemaError::FieldSize(name));
             }
         }
-        let layout = match format.name {
-            "sys_enter" => Layout::SysEnter { nr: word(format, "id", 1)?, args: word(format, "args", 6)? },
-            "sys_exit" => Layout::SysExit { nr: word(format, "id", 1)?, ret: word(format, "ret", 1)? },
-            "sched_process_fork" => Layout::Fork {
-                parent: int(format, "parent_pid")?,
-                child: int(format, "child_pid")?,
-                comm: text(format, "child_comm")?,
-            },
-            "task_newtask" => Layout::NewTask {
-                pid: int(format, "pid")?,
-                flags: word(format, "clone_flags", 1)?,
-                comm: text(format, "comm")?,
-            },
-            "sched_process_exec" => Layout::Exec {
-                pid: int(format, "pid")?,
-                old_pid: int(format, "old_pid")?,
-                filename: text(format, "filename")?,
-            },
-            "sched_process_exit" => Layout::Exit { pid: int(format, "pid")?, comm: text(format, "comm")? },
-            "task_rename" => Layout::Rename {
-                // Taken out in 6.14 as a repetition of common_pid and put back in 7.0 and late stables, because a thread
-                // can rename another of its process through /proc. Without it the writer is the best guess.
-                pid: format.field("pid").map_or(Ok(COMMON_PID), |_| int(format, "pid"))?,
-                comm: text(format, "newcomm")?,
-            },
-            "signal_deliver" => Layout::SignalDeliver {
-                sig: int(format, "sig")?,
-                code: int(format, "code")?,
-                handler: word(format, "sa_handler", 1)?,
-            },
-            "signal_generate" => Layout::SignalGenerate {
-                sig: int(format, "sig")?,
-                code: int(format, "code")?,
-                pid: int(format, "pid")?,
-                group: int(format, "group")?,
-                result: int(format, "result")?,
-            },
-            _ => return Ok(false),
-        };
-        match layout {
-            Layout::SysEnter { nr, args } => self.sys_enter = Some((format.id, nr, args)),
-            Layout::SysExit { nr, ret } => self.sys_exit = Some((format.id, nr, ret)),
-            // Nine names cannot fill sixteen places; a name given twice takes the first.
-            _ => drop(self.others.push((format.id, layout))),
+        let Some(event) = Schema::EVENTS.iter().position(|(_, name)| *name == format.name) else { return Ok(false) };
+        let mut places = [Place::default(); PLACES];
+        for (to, (name, need)) in places.iter_mut().zip(FIELDS.get(event).copied().unwrap_or_default()) {
+            *to = place(format, name, *need)?;
+        }
+        let [first, second, ..] = places;
+        match event {
+            0 => self.sys_enter = Some((format.id, first.word(), second.word())),
+            1 => self.sys_exit = Some((format.id, first.word(), second.word())),
+            _ => {
+                if let Some(other) = self.others.get_mut(event) {
+                    *other = other.or(Some((format.id, places)));
+                }
+            }
         }
         Ok(true)
     }
@@ -329,35 +315,28 @@ impl Schema {
     }
 
     fn decode_other<'a>(&self, id: u16, data: &'a [u8]) -> Option<Event<'a>> {
-        let (_, layout) = self.others.iter().find(|(known, _)| *known == id)?;
-        Some(match *layout {
-            Layout::SysEnter { nr, args } => decode_enter(data, nr, args)?,
-            Layout::SysExit { nr, ret } => decode_exit(data, nr, ret)?,
-            Layout::Fork { parent, child, comm } => {
-                Event::Fork { parent: i32_at(data, parent)?, child: i32_at(data, child)?, comm: text_at(data, comm)? }
-            }
-            Layout::NewTask { pid, flags, comm } => {
-                Event::NewTask { pid: i32_at(data, pid)?, flags: word_at(data, flags)?, comm: text_at(data, comm)? }
-            }
-            Layout::Exec { pid, old_pid, filename } => Event::Exec {
-                pid: i32_at(data, pid)?,
-                old_pid: i32_at(data, old_pid)?,
-                filename: text_at(data, filename)?,
+        let is_it = |other: &Option<(u16, [Place; PLACES])>| other.as_ref().is_some_and(|(known, _)| *known == id);
+        let event = self.others.iter().position(is_it)?;
+        let (_, [a, b, c, d, e]) = (*self.others.get(event)?)?;
+        let int = |place: Place| i32_at(data, usize::from(place.at));
+        let text = |place: Place| text_at(data, place);
+        let word = |place: Place| word_at(data, place.word());
+        // By the place in `EVENTS`.
+        Some(match event {
+            2 => Event::Fork { parent: int(a)?, child: int(b)?, comm: text(c)? },
+            3 => Event::Exec { pid: int(a)?, old_pid: int(b)?, filename: text(c)? },
+            4 => Event::Exit { pid: int(a)?, comm: text(b)? },
+            5 => Event::NewTask { pid: int(a)?, flags: word(b)?, comm: text(c)? },
+            6 => Event::Rename { pid: int(a)?, comm: text(b)? },
+            7 => Event::SignalDeliver { sig: int(a)?, code: int(b)?, handler: word(c)? },
+            8 => Event::SignalGenerate {
+                sig: int(a)?,
+                code: int(b)?,
+                pid: int(c)?,
+                group: int(d)? != 0,
+                result: int(e)?,
             },
-            Layout::Exit { pid, comm } => Event::Exit { pid: i32_at(data, pid)?, comm: text_at(data, comm)? },
-            Layout::Rename { pid, comm } => Event::Rename { pid: i32_at(data, pid)?, comm: text_at(data, comm)? },
-            Layout::SignalDeliver { sig, code, handler } => Event::SignalDeliver {
-                sig: i32_at(data, sig)?,
-                code: i32_at(data, code)?,
-                handler: word_at(data, handler)?,
-            },
-            Layout::SignalGenerate { sig, code, pid, group, result } => Event::SignalGenerate {
-                sig: i32_at(data, sig)?,
-                code: i32_at(data, code)?,
-                pid: i32_at(data, pid)?,
-                group: i32_at(data, group)? != 0,
-                result: i32_at(data, result)?,
-            },
+            _ => return None,
         })
     }
 }

@@ -9,4 +9,4 @@ mod events;
 mod text;
 
 pub use events::{CommonFields, Event, Schema, SchemaError};
-pub use text::{parse_event, parse_header_page, EventFormat, Field, FormatError, Kind, FIELDS_MAX};
+pub use text::{parse_event, parse_header_page, EventFormat, Field, FormatError, Kind};

@@ -4,15 +4,13 @@
 //! Source: kernel/trace/trace_events.c `f_show` (unchanged since 2.6.3x); kernel/trace/ring_buffer.c for header_page.
 
 use crate::ringbuf::{LayoutError, PageLayout};
-
-/// Fields kept per event. `sched_process_exit`, the largest of those we use, has 8; ones behind the 32nd are counted in
-/// [`EventFormat::fields_dropped`].
-pub const FIELDS_MAX: usize = 32;
+use crate::words::{number, trim};
 
 /// How a field's bytes are to be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// The value itself (or an array of it) at the offset.
+    #[default]
     Plain,
     /// A 32-bit word at the offset: low half offset from the record's start, high half length.
     DataLoc,
@@ -24,9 +22,9 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
     /// Offset from the start of the record's payload.
-    pub offset: u16,
+    pub offset: u32,
     /// Size of the field, for an array of the whole array.
-    pub size: u16,
+    pub size: u32,
     /// Whether the kernel says the value is signed.
     pub signed: bool,
     /// Plain or located elsewhere in the record.
@@ -34,16 +32,14 @@ pub struct Field {
 }
 
 /// An event's format: its name, number and fields. Borrows from the text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct EventFormat<'a> {
     /// The event's name, e.g. `sys_enter`.
     pub name: &'a str,
     /// The number in `common_type` of its records.
     pub id: u16,
-    /// Name and place of each field, common fields first.
-    pub fields: heapless::Vec<(&'a str, Field), FIELDS_MAX>,
-    /// How many fields did not fit into [`FIELDS_MAX`].
-    pub fields_dropped: u16,
+    /// Every `field:` line of it has been read once without an error.
+    text: &'a str,
 }
 
 /// Why a format text cannot be used; lines count from 1.
@@ -67,85 +63,109 @@ pub enum FormatError {
 impl<'a> EventFormat<'a> {
     /// The field of that name.
     pub fn field(&self, name: &str) -> Option<Field> {
-        self.fields.iter().find(|(have, _)| *have == name).map(|(_, field)| *field)
+        declarations(self.text).find(|(_, declaration)| declaration.name == name)?.1.field()
+    }
+
+    /// Name and place of each field, common fields first. Read from the text anew: a reader asks a few times per event and
+    /// recording.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a str, Field)> {
+        declarations(self.text).filter_map(|(_, declaration)| Some((declaration.name, declaration.field()?)))
     }
 }
 
-/// The value behind `key:` among the `;`-separated parts of a line.
-fn part<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    line.split(';').find_map(|part| part.trim().strip_prefix(key)?.strip_prefix(':')).map(str::trim)
+/// The lines without blanks around them.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').map(trim)
 }
 
-/// One `field:` line: name, offset, size, signed, kind.
-fn parse_field(line: &str) -> Option<(&str, u32, u32, bool, Kind)> {
-    let declaration = part(line, "field")?;
-    let offset = part(line, "offset")?.parse().ok()?;
-    let size = part(line, "size")?.parse().ok()?;
-    // Missing on kernels before 2.6.33 only, but nothing depends on it there.
-    let signed = part(line, "signed").is_some_and(|value| value != "0");
-    let kind = match declaration {
-        d if d.starts_with("__data_loc") => Kind::DataLoc,
-        d if d.starts_with("__rel_loc") => Kind::RelLoc,
-        _ => Kind::Plain,
-    };
-    // The name is the last word; an array's brackets stand behind it (`args[6]`) or, located, before it (`char[] file`).
-    let last = declaration.rsplit([' ', '\t', '*']).next()?;
-    let name = last.split('[').next()?;
-    if name.is_empty() {
-        return None;
+/// A `field:` line, of which only the name has been read.
+struct Declaration<'a> {
+    name: &'a str,
+    /// `unsigned long args[6]`.
+    what: &'a str,
+    /// `offset:16; size:48; signed:0;`.
+    rest: &'a str,
+}
+
+impl<'a> Declaration<'a> {
+    /// `None` for another line.
+    fn of(line: &'a str) -> Option<Self> {
+        let line = line.strip_prefix("field:")?;
+        let (what, rest) = line.split_once(';').unwrap_or((line, ""));
+        let what = trim(what);
+        // The name is the last word; an array's brackets stand behind it (`args[6]`) or, located, before it (`char[] file`).
+        let last = what.rsplit([' ', '\t', '*']).next().unwrap_or_default();
+        Some(Declaration { name: last.split('[').next().unwrap_or_default(), what, rest })
     }
-    Some((name, offset, size, signed, kind))
+
+    /// The number behind `key:` among the `;`-separated parts of the rest.
+    fn number(&self, key: &str) -> Option<u32> {
+        let value = self.rest.split(';').find_map(|part| trim(part).strip_prefix(key)?.strip_prefix(':'))?;
+        u32::try_from(number(trim(value))?).ok()
+    }
+
+    /// `None` where the line does not follow the pattern.
+    fn field(&self) -> Option<Field> {
+        let kind = if self.what.starts_with("__data_loc") {
+            Kind::DataLoc
+        } else if self.what.starts_with("__rel_loc") {
+            Kind::RelLoc
+        } else {
+            Kind::Plain
+        };
+        // `signed` is missing on kernels before 2.6.33, but nothing depends on it there.
+        let signed = self.number("signed").is_some_and(|value| value != 0);
+        let field = Field { offset: self.number("offset")?, size: self.number("size")?, signed, kind };
+        Some(field).filter(|_| !self.name.is_empty())
+    }
+}
+
+/// The `field:` lines with their numbers.
+fn declarations(text: &str) -> impl Iterator<Item = (usize, Declaration<'_>)> {
+    (1..).zip(lines(text)).filter_map(|(line, text)| Some((line, Declaration::of(text)?)))
 }
 
 /// Takes the text of one `events/*/*/format` apart.
 pub fn parse_event(text: &str) -> Result<EventFormat<'_>, FormatError> {
     let mut name = None;
     let mut id = None;
-    let mut fields = heapless::Vec::new();
-    let mut fields_dropped = 0u16;
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
+    for line in lines(text) {
         if let Some(value) = line.strip_prefix("name:") {
-            name = name.or(Some(value.trim()));
+            name = name.or(Some(trim(value)));
         } else if let Some(value) = line.strip_prefix("ID:") {
-            id = id.or(value.trim().parse::<u16>().ok());
-        } else if line.starts_with("field:") {
-            let bad = FormatError::BadField { line: index + 1 };
-            let (name, offset, size, signed, kind) = parse_field(line).ok_or(bad)?;
-            let (Ok(offset), Ok(size)) = (u16::try_from(offset), u16::try_from(size)) else { return Err(bad) };
-            if fields.push((name, Field { offset, size, signed, kind })).is_err() {
-                fields_dropped = fields_dropped.saturating_add(1);
-            }
+            id = id.or(number(trim(value)).and_then(|id| u16::try_from(id).ok()));
         }
     }
-    Ok(EventFormat { name: name.ok_or(FormatError::NoName)?, id: id.ok_or(FormatError::NoId)?, fields, fields_dropped })
+    for (line, declaration) in declarations(text) {
+        // Records have 16 bits for their fields' places.
+        if !declaration.field().is_some_and(|field| field.offset | field.size <= u32::from(u16::MAX)) {
+            return Err(FormatError::BadField { line });
+        }
+    }
+    Ok(EventFormat { name: name.ok_or(FormatError::NoName)?, id: id.ok_or(FormatError::NoId)?, text })
 }
+
+/// What the page header must have.
+const PAGE_FIELDS: [&str; 3] = ["timestamp", "commit", "data"];
 
 /// Takes the text of `events/header_page` apart.
 pub fn parse_header_page(text: &str) -> Result<PageLayout, FormatError> {
-    let mut timestamp = None;
-    let mut commit = None;
-    let mut data = None;
-    for (index, line) in text.lines().enumerate() {
-        if !line.trim_start().starts_with("field:") {
-            continue;
-        }
-        let (name, offset, size, _, _) = parse_field(line).ok_or(FormatError::BadField { line: index + 1 })?;
-        match name {
-            "timestamp" => timestamp = timestamp.or(Some((offset, size))),
-            "commit" => commit = commit.or(Some((offset, size))),
-            // `overwrite` shares the commit word's bytes and tells nothing.
-            "data" => data = data.or(Some((offset, size))),
-            _ => {}
+    let mut found = [None; 3];
+    for (line, declaration) in declarations(text) {
+        let field = declaration.field().ok_or(FormatError::BadField { line })?;
+        // `overwrite` shares the commit word's bytes and tells nothing.
+        if let Some((_, place)) = PAGE_FIELDS.iter().zip(&mut found).find(|(known, _)| **known == declaration.name) {
+            *place = place.or(Some((field.offset, field.size)));
         }
     }
-    match timestamp {
-        Some((0, 8)) => {}
-        Some(_) => return Err(FormatError::Layout(LayoutError::Offsets)),
-        None => return Err(FormatError::NoHeaderField("timestamp")),
+    let mut fields = [(0, 0); 3];
+    for ((name, found), field) in PAGE_FIELDS.into_iter().zip(found).zip(&mut fields) {
+        *field = found.ok_or(FormatError::NoHeaderField(name))?;
     }
-    let (commit_offset, commit_size) = commit.ok_or(FormatError::NoHeaderField("commit"))?;
-    let (data_offset, data_size) = data.ok_or(FormatError::NoHeaderField("data"))?;
+    let [timestamp, (commit_offset, commit_size), (data_offset, data_size)] = fields;
+    if timestamp != (0, 8) {
+        return Err(FormatError::Layout(LayoutError::Offsets));
+    }
     PageLayout::new(commit_offset, commit_size, data_offset, data_size).map_err(FormatError::Layout)
 }
 
@@ -203,15 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn fields_beyond_the_limit_are_counted() {
+    fn fields_come_in_their_order_however_many() {
         let mut text = String::from("name: x\nID: 1\n");
-        for index in 0..FIELDS_MAX + 1 {
+        for index in 0..100 {
             text.push_str(&format!("\tfield:int f{index};\toffset:{index};\tsize:4;\tsigned:1;\n"));
         }
         let format = parse_event(&text).unwrap();
-        assert_eq!((format.fields.len(), format.fields_dropped), (FIELDS_MAX, 1));
-        let fits = &text[..text.rfind("\tfield").unwrap()];
-        assert_eq!(parse_event(fits).unwrap().fields_dropped, 0);
+        let fields: Vec<_> = format.fields().map(|(name, field)| (name.to_owned(), field.offset)).collect();
+        assert_eq!(fields, (0..100).map(|index| (format!("f{index}"), index)).collect::<Vec<_>>());
     }
 
     #[test]

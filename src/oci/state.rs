@@ -4,23 +4,15 @@
 //! Required by the specification: ociVersion, id, status, bundle; pid while it runs. What runtimes really send: runc no
 //! pid at poststop, crun pid 0 there and extra members, CRI-O twenty annotations with JSON of some kB in strings. So
 //! only the id must be there; every other member may be missing or null, unknown ones are passed over.
-//! serde-json-core refuses surrogate pairs (`\ud83d\ude00`) anywhere, even in members that nobody reads, and recurses
-//! without limit into those: both are dealt with before it sees the text.
 //! Source: runtime-spec runtime.md "State"; runc, crun, podman, CRI-O as measured.
 
-use core::fmt;
-
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::Deserialize;
-
-use crate::error::{Error, Result};
+use crate::error::{Error, Quoted, Result};
 use crate::ids::{ContainerId, Pid};
+use crate::record::{self, record};
+use crate::words::beginning;
 
 /// Largest state accepted, in bytes. The largest seen (CRI-O with pod specifications in annotations) has 30 KB.
 pub const STATE_MAX: usize = 256 << 10;
-
-/// Deepest nesting accepted; a state has two levels.
-const DEPTH_MAX: usize = 64;
 
 /// A container's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,57 +29,16 @@ pub struct State {
     pub annotations: Vec<(String, String)>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// The members that are read, as they come.
+#[derive(Default)]
 struct Raw {
     id: Option<String>,
-    pid: Option<i64>,
-    status: Option<String>,
-    bundle: Option<String>,
-    annotations: Option<Annotations>,
+    pid: i64,
+    status: String,
+    bundle: String,
+    annotations: Vec<(String, String)>,
 }
-
-struct Annotations(Vec<(String, String)>);
-
-/// A member's name: serde's `String` asks for a type that serde-json-core has not for names.
-struct Name(String);
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
-        struct NameVisitor;
-        impl Visitor<'_> for NameVisitor {
-            type Value = Name;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_str<E>(self, text: &str) -> core::result::Result<Name, E> {
-                Ok(Name(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Annotations {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
-        struct MapVisitor;
-        impl<'de> Visitor<'de> for MapVisitor {
-            type Value = Annotations;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> core::result::Result<Annotations, A::Error> {
-                let mut all = Vec::new();
-                while let Some(Name(key)) = map.next_key()? {
-                    let value: Option<String> = map.next_value()?;
-                    all.push((key, value.unwrap_or_default()));
-                }
-                Ok(Annotations(all))
-            }
-        }
-        deserializer.deserialize_map(MapVisitor)
-    }
-}
+record!(Raw { id: Option, pid: I64, status: Text, bundle: Text, annotations: Pairs });
 
 impl State {
     /// The value of an annotation.
@@ -113,86 +64,23 @@ pub fn parse_state(input: &[u8]) -> Result<State> {
     if input.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::malformed("the container state on standard input is empty", None).hint(hint));
     }
-    let text = core::str::from_utf8(input).map_err(|why| {
-        Error::malformed("the container state is not UTF-8", Some(why.valid_up_to() as u64)).hint(hint)
-    })?;
-    let text = prepare(text)?;
-    let mut buffer = vec![0u8; text.len()];
-    let (raw, _): (Raw, usize) = serde_json_core::from_slice_escaped(text.as_bytes(), &mut buffer).map_err(|why| {
-        Error::malformed(format!("the container state is not the JSON expected: {why}"), None).hint(hint)
-    })?;
-    let id = raw.id.ok_or_else(|| Error::malformed("the container state has no id", None).hint(hint))?;
-    let id = ContainerId::new(&id).map_err(|why| {
-        let shown: String = id.chars().take(40).collect();
-        Error::malformed(format!("the container id {shown:?} {why}"), None)
-    })?;
-    let pid = raw.pid.and_then(|pid| Pid::try_from(pid).ok()).filter(|pid| *pid > 0);
+    if let Err(why) = core::str::from_utf8(input) {
+        return Err(Error::malformed("the container state is not UTF-8", Some(why.valid_up_to() as u64)).hint(hint));
+    }
+    let mut raw = Raw::default();
+    record::read(input, "the container state", &mut raw).map_err(|why| why.hint(hint))?;
+    let Some(id) = raw.id else {
+        return Err(Error::malformed("the container state has no id", None).hint(hint));
+    };
+    let id = ContainerId::new(&id)
+        .map_err(|why| Error::malformed(format!("the container id {} {why}", Quoted(beginning(&id, 40))), None))?;
     Ok(State {
         id,
-        pid,
-        status: raw.status.unwrap_or_default(),
-        bundle: raw.bundle.unwrap_or_default(),
-        annotations: raw.annotations.map(|all| all.0).unwrap_or_default(),
+        pid: Pid::try_from(raw.pid).ok().filter(|pid| *pid > 0),
+        status: raw.status,
+        bundle: raw.bundle,
+        annotations: raw.annotations,
     })
-}
-
-/// Checks the nesting and writes surrogate pairs as the characters they mean; lone halves become U+FFFD.
-fn prepare(text: &str) -> Result<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut depth = 0usize;
-    let mut in_string = false;
-    let mut rest = text;
-    while let Some(at) = rest.find(['"', '\\', '{', '[', '}', ']']) {
-        let (plain, tail) = rest.split_at(at);
-        out.push_str(plain);
-        let mut chars = tail.chars();
-        let special = chars.next().unwrap_or_default();
-        rest = chars.as_str();
-        match special {
-            '"' => in_string = !in_string,
-            '\\' if in_string => {
-                if let Some((character, len)) = surrogates(tail) {
-                    out.push(character);
-                    rest = tail.get(len..).unwrap_or_default();
-                    continue;
-                }
-                // The escaped character goes with its backslash, so that an escaped quote does not end the string.
-                out.push('\\');
-                if let Some(escaped) = chars.next() {
-                    out.push(escaped);
-                }
-                rest = chars.as_str();
-                continue;
-            }
-            '{' | '[' if !in_string => {
-                depth += 1;
-                if depth > DEPTH_MAX {
-                    return Err(Error::limit("the container state is nested too deeply", DEPTH_MAX as u64));
-                }
-            }
-            '}' | ']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        out.push(special);
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
-/// The character that a `\uD8xx\uDCxx` at the start of `text` means, and its length; a lone half means U+FFFD.
-fn surrogates(text: &str) -> Option<(char, usize)> {
-    let unit = |at: usize| {
-        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let first = unit(0)?;
-    if !(0xd800..0xe000).contains(&first) {
-        return None;
-    }
-    match unit(6).and_then(|second| char::decode_utf16([first, second]).next()?.ok()) {
-        Some(character) => Some((character, 12)),
-        None => Some((char::REPLACEMENT_CHARACTER, 6)),
-    }
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use std::path::Path;
 
 use crate::arch::{Abi, Arch};
 use crate::ids::Pid;
+use crate::sys::{numbers, read_text, value_of};
+use crate::words::split_once;
 
 /// Fields of /proc/PID/stat that we use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// The process's name, between the outermost brackets.
-    pub comm: String,
     /// `R`, `S`, `D`, `Z`, `X` …
     pub state: char,
     /// Clock ticks after boot at which it started: with the pid and the boot id it names one process for good.
@@ -24,20 +24,22 @@ pub struct Stat {
 
 /// Parses /proc/PID/stat. The name may hold blanks, newlines and brackets (CVE-2021-25683): it ends at the last `)`.
 pub fn parse_stat(text: &str) -> Option<Stat> {
-    let open = text.find('(')?;
-    let close = text.rfind(')')?;
-    let comm = text.get(open + 1..close)?.to_owned();
-    let mut fields = text.get(close + 1..)?.split_ascii_whitespace();
+    let (_, behind) = text.rsplit_once(')')?;
+    let mut fields = behind.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     // State is field 3, starttime field 22.
     let start_time = fields.nth(18)?.parse().ok()?;
-    Some(Stat { comm, state, start_time })
+    Some(Stat { state, start_time })
+}
+
+/// A file of /proc/PID.
+fn read(pid: Pid, file: &str) -> Option<String> {
+    read_text(Path::new(&format!("/proc/{pid}/{file}"))).ok()
 }
 
 /// /proc/PID/stat; `None` if there is no such process (also for a thread id of another process: those have an entry).
 pub fn stat(pid: Pid) -> Option<Stat> {
-    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(&String::from_utf8_lossy(&bytes))
+    parse_stat(&read(pid, "stat")?)
 }
 
 /// Whether the task is there and not a zombie.
@@ -47,33 +49,27 @@ pub fn is_alive(pid: Pid) -> bool {
 
 /// The threads of a process, by their global ids; empty if it is gone.
 pub fn threads(pid: Pid) -> Vec<Pid> {
-    numbers_in(Path::new(&format!("/proc/{pid}/task")))
+    numbers(Path::new(&format!("/proc/{pid}/task")), "").unwrap_or_default()
 }
 
 /// All processes.
 pub fn processes() -> Vec<Pid> {
-    numbers_in(Path::new("/proc"))
-}
-
-fn numbers_in(dir: &Path) -> Vec<Pid> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut found: Vec<Pid> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect();
-    found.sort_unstable();
-    found
+    numbers(Path::new("/proc"), "").unwrap_or_default()
 }
 
 /// A thread's name; empty if it is gone.
 pub fn comm(tid: Pid) -> String {
-    let bytes = fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
-    String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes)).into_owned()
+    let mut name = read(tid, "comm").unwrap_or_default();
+    if name.ends_with('\n') {
+        name.pop();
+    }
+    name
 }
 
 /// The process (thread group) of a thread.
 pub fn thread_group(tid: Pid) -> Option<Pid> {
-    let text = fs::read(format!("/proc/{tid}/status")).ok()?;
     // Name comes first and has newlines escaped, so the first Tgid line is the kernel's.
-    String::from_utf8_lossy(&text).lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
+    value_of(&read(tid, "status")?, "Tgid")?.parse().ok()
 }
 
 /// The ABI of the program a process runs, by the ELF header of /proc/PID/exe.
@@ -100,8 +96,8 @@ pub fn elf_abi(head: &[u8]) -> Option<Abi> {
 /// The paths in /proc/PID/cgroup, one a hierarchy. The path is what stands behind the second colon: it may hold colons
 /// itself (containerd with mismatched drivers).
 pub fn cgroup_paths(pid: Pid) -> Vec<String> {
-    let text = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    String::from_utf8_lossy(&text).lines().filter_map(|line| line.splitn(3, ':').nth(2).map(str::to_owned)).collect()
+    let text = read(pid, "cgroup").unwrap_or_default();
+    text.lines().filter_map(|line| line.splitn(3, ':').nth(2).map(str::to_owned)).collect()
 }
 
 /// Which version of control groups the machine has mounted, in words.
@@ -115,18 +111,30 @@ pub fn cgroup_version() -> &'static str {
 
 /// Whether the kernel is locked down to keep its memory from root, too (kernel_lockdown(7)): tracefs is empty then.
 pub fn is_confidential() -> bool {
-    fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|text| text.contains("[confidentiality]"))
+    read_text(Path::new("/sys/kernel/security/lockdown"))
+        .is_ok_and(|text| split_once(&text, "[confidentiality]").is_some())
 }
 
 /// Random id of this boot.
 pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    let mut id = read_text(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
+    id.truncate(id.trim_end_matches('\n').len());
+    id
 }
 
-/// Free memory that can be had without swapping, in KiB (`MemAvailable`).
-pub fn mem_available_kb() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+/// Memory that the kernel can have for itself without swapping, in KiB; `None` where /proc/meminfo does not tell.
+/// Without `slab` what counts as reclaimable there is left out.
+pub fn mem_available_kb(slab: bool) -> Option<u64> {
+    kernel_available_kb(&read_text(Path::new("/proc/meminfo")).ok()?, slab)
+}
+
+/// `MemAvailable` without `CmaFree`: ring buffers and inodes cannot move and are never taken from the areas for contiguous
+/// memory, which boards have for cameras and displays, though they count as free (mm/show_mem.c `si_mem_available`; on
+/// Debian's 6.12 for arm64 the OOM killer came with 43 MB "available", 46 MB of them there).
+fn kernel_available_kb(meminfo: &str, slab: bool) -> Option<u64> {
+    let kb = |name| value_of(meminfo, name)?.strip_suffix(" kB")?.parse::<u64>().ok();
+    let pinned = if slab { 0 } else { kb("SReclaimable").unwrap_or(0) };
+    Some(kb("MemAvailable")?.saturating_sub(kb("CmaFree").unwrap_or(0) + pinned))
 }
 
 /// Whether this process sees the machine's own process numbers, as ftrace records them: the inode of the initial pid
@@ -155,9 +163,23 @@ mod tests {
     fn stat_survives_names_with_brackets_and_newlines() {
         let tail = " S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 1 2";
         let stat = parse_stat(&format!("12 (a) R 1 (b\nc){tail}")).unwrap();
-        assert_eq!((stat.comm.as_str(), stat.state, stat.start_time), ("a) R 1 (b\nc", 'S', 777));
+        assert_eq!((stat.state, stat.start_time), ('S', 777));
         assert_eq!(parse_stat("12 (x"), None);
         assert_eq!(parse_stat("12 (x) S 1"), None);
+    }
+
+    #[test]
+    fn memory_for_contiguous_areas_is_not_the_kernels() {
+        let text = "MemTotal:      997180 kB\nMemFree:        74788 kB\nMemAvailable:   43800 kB\n";
+        assert_eq!(kernel_available_kb(text, true), Some(43_800));
+        assert_eq!(
+            kernel_available_kb(&format!("{text}CmaTotal: 65536 kB\nCmaFree:        40000 kB\n"), true),
+            Some(3_800)
+        );
+        assert_eq!(kernel_available_kb(&format!("{text}CmaFree:        46772 kB\n"), true), Some(0));
+        assert_eq!(kernel_available_kb("MemFree: 1 kB\n", true), None);
+        let slab = format!("{text}SReclaimable:    9800 kB\n");
+        assert_eq!([true, false].map(|counts| kernel_available_kb(&slab, counts)), [Some(43_800), Some(34_000)]);
     }
 
     #[test]

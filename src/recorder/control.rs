@@ -6,13 +6,14 @@
 //! complete. `busy` answers one client too many. The end of the connection is the end of the recorder.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::fcntl::{open, OFlag};
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode;
 
 use super::run_state::RunState;
@@ -33,11 +34,37 @@ pub enum Request {
     Stop,
 }
 
+/// Either end of a connection.
+#[derive(Debug)]
+struct Lines {
+    stream: UnixStream,
+    /// What was read and not given out yet.
+    read: Vec<u8>,
+}
+
+impl Lines {
+    /// Reads what there is; false at the end of the connection.
+    fn read(&mut self) -> io::Result<bool> {
+        let mut buffer = [0u8; 64];
+        let count = self.stream.read(&mut buffer)?;
+        self.read.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        Ok(count > 0)
+    }
+
+    /// Takes the first whole line, without its end.
+    fn next(&mut self) -> Option<String> {
+        let end = self.read.iter().position(|byte| *byte == b'\n')?;
+        let behind = self.read.split_off(end + 1);
+        let mut line = std::mem::replace(&mut self.read, behind);
+        line.pop();
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+}
+
 /// A connection as the recorder sees it.
 #[derive(Debug)]
 pub struct Connection {
-    stream: UnixStream,
-    line: Vec<u8>,
+    lines: Lines,
     /// Wants a watermark after each flush.
     pub follows: bool,
     /// Wants one watermark.
@@ -69,35 +96,38 @@ impl Connection {
     /// Takes a new connection.
     pub fn new(stream: UnixStream) -> io::Result<Connection> {
         stream.set_nonblocking(true)?;
-        Ok(Connection { stream, line: Vec::new(), follows: false, wants_flush: false, wants_end: false })
+        Ok(Connection {
+            lines: Lines { stream, read: Vec::new() },
+            follows: false,
+            wants_flush: false,
+            wants_end: false,
+        })
     }
 
     /// For poll(2).
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.lines.stream.as_fd()
     }
 
     /// Reads what the client wrote; `Err` when it is gone or talks nonsense.
     pub fn requests(&mut self) -> io::Result<Vec<Request>> {
         let mut requests = Vec::new();
-        let mut buffer = [0u8; 64];
         loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.line.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            match self.lines.read() {
+                Ok(true) => {}
+                Ok(false) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Ok(requests),
                 Err(why) => return Err(why),
             }
-            while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.line.drain(..=end).collect();
-                requests.push(match line.as_slice() {
-                    b"flush\n" => Request::Flush,
-                    b"follow\n" => Request::Follow,
-                    b"stop\n" => Request::Stop,
+            while let Some(line) = self.lines.next() {
+                requests.push(match line.as_str() {
+                    "flush" => Request::Flush,
+                    "follow" => Request::Follow,
+                    "stop" => Request::Stop,
                     _ => return Err(io::ErrorKind::InvalidData.into()),
                 });
             }
-            if self.line.len() > 64 {
+            if self.lines.read.len() > 64 {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
@@ -105,7 +135,7 @@ impl Connection {
 
     /// Sends a line; a client that does not read misses it rather than hold up the recorder.
     pub fn send(&mut self, line: &str) {
-        let _ = self.stream.write(line.as_bytes());
+        let _ = self.lines.stream.write(line.as_bytes());
     }
 }
 
@@ -125,9 +155,7 @@ pub enum Reply {
 /// A connection to a running recorder.
 #[derive(Debug)]
 pub struct Client {
-    stream: BufReader<UnixStream>,
-    /// The part of a reply that came before a time-out.
-    line: String,
+    lines: Lines,
 }
 
 impl Client {
@@ -136,11 +164,11 @@ impl Client {
         let (_dir, path) = short_path(&state.dir)?;
         let stream =
             UnixStream::connect(&path).map_err(|why| Error::io("connect to", &state.dir.join("control"), why))?;
-        Ok(Client { stream: BufReader::new(stream), line: String::new() })
+        Ok(Client { lines: Lines { stream, read: Vec::new() } })
     }
 
     fn request(&mut self, line: &str) -> Result<()> {
-        match self.stream.get_mut().write_all(line.as_bytes()) {
+        match self.lines.stream.write_all(line.as_bytes()) {
             // The recorder ended meanwhile; the next reply says so.
             Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other.map_err(|why| Error::sys("talk to the recorder", why)),
@@ -168,38 +196,48 @@ impl Client {
 
     /// Waits for the next reply.
     pub fn reply(&mut self, patience: Duration) -> Result<Reply> {
-        self.stream
-            .get_ref()
-            .set_read_timeout(Some(patience.max(Duration::from_millis(1))))
-            .map_err(|why| Error::sys("talk to the recorder", why))?;
-        let read = self.stream.read_line(&mut self.line);
-        let line = if read.is_ok() { std::mem::take(&mut self.line) } else { String::new() };
-        match read {
-            Ok(0) => Ok(Reply::Gone),
-            Ok(_) if line == "done\n" => Ok(Reply::Done),
-            Ok(_) if line == "busy\n" => {
-                Err(Error::new(Kind::Busy { by: format!("the recorder serves {CLIENTS_MAX} others already") })
-                    .hint("end one of those who follow the recording"))
+        loop {
+            if let Some(line) = self.lines.next() {
+                return understand(&line);
             }
-            Ok(_) => match line.trim_end().strip_prefix("at ").and_then(|ts| ts.parse().ok()) {
-                Some(ts) => Ok(Reply::At(ts)),
-                None => Err(Error::malformed(format!("the recorder answered {line:?}"), None)),
-            },
-            Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(Reply::Timeout),
-            Err(why) if why.kind() == io::ErrorKind::ConnectionReset => Ok(Reply::Gone),
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => Ok(Reply::Timeout),
-            Err(why) => Err(Error::sys("talk to the recorder", why)),
+            let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+            let mut fds = [PollFd::new(self.lines.stream.as_fd(), PollFlags::POLLIN)];
+            // A signal is as good as the end of the time.
+            if poll(&mut fds, timeout).unwrap_or(0) == 0 {
+                return Ok(Reply::Timeout);
+            }
+            match self.lines.read() {
+                Ok(true) => {}
+                Ok(false) => return Ok(Reply::Gone),
+                Err(why) if why.kind() == io::ErrorKind::ConnectionReset => return Ok(Reply::Gone),
+                Err(why) => return Err(Error::sys("talk to the recorder", why)),
+            }
         }
     }
 
     /// For poll(2).
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.get_ref().as_fd()
+        self.lines.stream.as_fd()
     }
 
     /// Whether a reply has been read from the socket already and waits in the buffer.
     pub fn has_buffered(&self) -> bool {
-        !self.stream.buffer().is_empty()
+        !self.lines.read.is_empty()
+    }
+}
+
+/// The meaning of a recorder's line.
+fn understand(line: &str) -> Result<Reply> {
+    if line == "done" {
+        return Ok(Reply::Done);
+    }
+    if line == "busy" {
+        return Err(Error::new(Kind::Busy, format!("the recorder serves {CLIENTS_MAX} others already"))
+            .hint("end one of those who follow the recording"));
+    }
+    match line.strip_prefix("at ").and_then(|ts| ts.parse().ok()) {
+        Some(ts) => Ok(Reply::At(ts)),
+        None => Err(Error::malformed(format!("the recorder answered {line:?}"), None)),
     }
 }
 

@@ -8,15 +8,15 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, splice, FcntlArg, OFlag, SpliceFFlags};
 use nix::unistd::pipe2;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::ids::CpuId;
 use crate::recording::Store;
+use crate::sys;
 use crate::tracefs::Instance;
 
 /// Sub-buffers that may wait in each CPU's pipe, in bytes, while the disk holds us up and the kernel's own buffer has room
@@ -31,7 +31,7 @@ const WRITE_MAX: usize = 256 << 10;
 const PULL_MAX: usize = 64 << 20;
 
 /// How long one call of [`Drain::whole`] goes on when data comes faster than it can be written: requests wait as long.
-const TURN_MAX: Duration = Duration::from_millis(50);
+const TURN_MAX_MS: u64 = 50;
 
 /// One CPU's source, and the pipe in which its sub-buffers wait to be written.
 #[derive(Debug)]
@@ -86,19 +86,26 @@ impl Drain {
     /// Stores the sub-buffers that the kernel has finished, of all CPUs; gives the bytes of the busiest CPU, and whether
     /// all there was is stored.
     pub fn whole(&mut self, store: &mut Store) -> Result<(u64, bool)> {
-        let begun = Instant::now();
+        let begun = sys::monotonic_ms();
         let mut moved = vec![0u64; self.pipes.len()];
         let complete = loop {
             for pipe in &mut self.pipes {
                 pipe.pull()?;
             }
-            let fullest = self.pipes.iter().enumerate().max_by_key(|(_, pipe)| pipe.waiting);
-            let Some((slot, _)) = fullest.filter(|(_, pipe)| pipe.waiting > 0) else { break true };
+            let (mut slot, mut fullest) = (0, 0);
+            for (at, pipe) in self.pipes.iter().enumerate() {
+                if pipe.waiting > fullest {
+                    (slot, fullest) = (at, pipe.waiting);
+                }
+            }
+            if fullest == 0 {
+                break true;
+            }
             let written = self.push(slot, store)?;
             if let Some(sum) = moved.get_mut(slot) {
                 *sum += written;
             }
-            if begun.elapsed() > TURN_MAX {
+            if sys::monotonic_ms() - begun > TURN_MAX_MS {
                 break false;
             }
         };
@@ -157,7 +164,7 @@ impl Drain {
             Some(errno) => {
                 store.cut_tail(slot);
                 let what = format!("write the recording {}", store.dir.display());
-                Err(Error::new(Kind::Io { what, source: errno.into() }))
+                Err(Error::sys(what, errno))
             }
         }
     }

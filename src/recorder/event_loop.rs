@@ -6,7 +6,6 @@
 //! there the tick stays short, and a poll that lies is no longer asked.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, Signal};
@@ -15,27 +14,30 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::control::{Connection, Request, CLIENTS_MAX};
 use super::options::Mode;
 use super::session::{read_anchor, Session};
+use crate::arch::kernel_version;
 use crate::error::{Error, Kind};
 use crate::ids::{CpuId, Timestamp};
 use crate::proc;
 use crate::recording::{CpuStats, EndState};
 use crate::sys;
-use crate::tracefs::Instance;
+use crate::tracefs::{BufferStats, Instance};
+
+// Times are in milliseconds of the monotonic clock.
 
 /// How often what is in the kernel's buffers is stored while somebody follows.
-const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+const FOLLOW_EVERY: u64 = 100;
 /// The same when nobody does. A power failure takes this much of a container that makes few calls, and what the system
 /// has not written to the disk by then. When only the recorder dies the kernel keeps it, and `gc` saves it.
-const FLUSH_EVERY: Duration = Duration::from_secs(10);
+const FLUSH_EVERY: u64 = 10_000;
 /// Longest tick where poll(2) cannot be relied on.
-const TICK_BEFORE_6_9: Duration = Duration::from_millis(100);
+const TICK_BEFORE_6_9: u64 = 100;
 /// How often meta.json is written anew.
-const META_EVERY: Duration = Duration::from_secs(60);
+const META_EVERY: u64 = 60_000;
 /// How often the end of the last tasks is looked for once the first process is gone.
-const END_EVERY: Duration = Duration::from_millis(20);
+const END_EVERY: u64 = 20;
 /// The same after [`END_SLOW_AFTER`]: somebody lives on without the first process.
-const END_SLOW_EVERY: Duration = Duration::from_millis(500);
-const END_SLOW_AFTER: Duration = Duration::from_secs(2);
+const END_SLOW_EVERY: u64 = 500;
+const END_SLOW_AFTER: u64 = 2_000;
 /// How far the watermark stays behind the clock, in nanoseconds: an event takes its time before it is committed.
 const WATERMARK_MARGIN: u64 = 1_000_000;
 /// Nice value of a recorder: with a compiler running beside it, one at 0 lost a tenth of eight million events a second,
@@ -65,19 +67,12 @@ struct Loop {
     /// Whether the CPUs' pipes are polled.
     watch: bool,
     /// Longest tick.
-    longest: Duration,
+    longest: u64,
     idle_wakes: u32,
-    last_flush: Instant,
-    last_meta: Instant,
-    init_gone: Option<Instant>,
-    tick: Duration,
-}
-
-/// Whether the kernel's release is at least this one.
-fn at_least(release: &str, major: u32, minor: u32) -> bool {
-    let mut parts = release.split(['.', '-', '+']).map(|part| part.parse::<u32>().unwrap_or(0));
-    let have = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    have >= (major, minor)
+    last_flush: u64,
+    last_meta: u64,
+    init_gone: Option<u64>,
+    tick: u64,
 }
 
 /// Has the signals that end a recorder wait for its loop: one that came while tracing is set up would leave an instance
@@ -101,19 +96,19 @@ impl Session {
     pub fn run(mut self) -> Ending {
         // The buffers must not fill while somebody else has the processor.
         sys::lower_nice(RECORDER_NICE);
-        let now = Instant::now();
+        let now = sys::monotonic_ms();
         let mut state = Loop {
             signals: signal_fd(),
             // Before 5.3 the tick looks, which is short there.
             init: sys::pidfd_open(self.meta.init_pid).ok(),
             connections: Vec::new(),
             watch: self.mode == Mode::Continuous,
-            longest: if at_least(&self.meta.host.release, 6, 9) { FLUSH_EVERY } else { TICK_BEFORE_6_9 },
+            longest: if kernel_version(&self.meta.host.release) >= (6, 9) { FLUSH_EVERY } else { TICK_BEFORE_6_9 },
             idle_wakes: 0,
             last_flush: now,
             last_meta: now,
             init_gone: None,
-            tick: Duration::from_millis(5),
+            tick: 5,
         };
         let ending = loop {
             if let Some(ending) = self.turn(&mut state) {
@@ -153,8 +148,9 @@ impl Session {
         if let Err(why) = self.move_data(state, ready.pipes) {
             return Some(Ending::Fault(why));
         }
-        if state.last_meta.elapsed() >= META_EVERY {
-            state.last_meta = Instant::now();
+        let now = sys::monotonic_ms();
+        if now - state.last_meta >= META_EVERY {
+            state.last_meta = now;
             self.renew_meta();
         }
         self.look_for_end(state, ready.init)
@@ -164,23 +160,33 @@ impl Session {
     fn wait(&self, state: &Loop) -> Ready {
         let mut timeout = state.tick;
         if state.connections.iter().any(|connection| connection.follows) {
-            timeout = timeout.min(FOLLOW_EVERY.saturating_sub(state.last_flush.elapsed()));
+            timeout = timeout.min(FOLLOW_EVERY.saturating_sub(sys::monotonic_ms() - state.last_flush));
         }
         if let Some(gone) = state.init_gone {
             timeout = timeout.min(end_every(gone));
         }
         let mut fds: Vec<PollFd<'_>> = Vec::new();
-        let poll_in = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut add = |fd| fds.push(PollFd::new(fd, PollFlags::POLLIN));
         let init = state.init.as_ref().filter(|_| state.init_gone.is_none());
-        fds.extend(init.map(|init| poll_in(init.as_fd())));
-        if state.watch {
-            fds.extend(self.drain.fds().map(poll_in));
+        let mut watched = 0;
+        if let Some(init) = init {
+            add(init.as_fd());
+            watched += 1;
         }
-        let watched = fds.len();
-        fds.push(poll_in(self.listener.as_fd()));
-        fds.extend(state.signals.as_ref().map(|signals| poll_in(signals.as_fd())));
-        fds.extend(state.connections.iter().map(|connection| poll_in(connection.as_fd())));
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        if state.watch {
+            for fd in self.drain.fds() {
+                add(fd);
+                watched += 1;
+            }
+        }
+        add(self.listener.as_fd());
+        if let Some(signals) = &state.signals {
+            add(signals.as_fd());
+        }
+        for connection in &state.connections {
+            add(connection.as_fd());
+        }
+        let timeout = PollTimeout::from(timeout as u16);
         let woken = poll(&mut fds, timeout).unwrap_or(0) > 0;
         let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
         let (init_fd, pipe_fds) = fds.get(..watched).unwrap_or_default().split_at(usize::from(init.is_some()));
@@ -204,7 +210,7 @@ impl Session {
         let asked = state.connections.iter().any(|connection| connection.wants_flush);
         let followed = state.connections.iter().any(|connection| connection.follows);
         let every = if followed { FOLLOW_EVERY } else { FLUSH_EVERY };
-        let due = state.last_flush.elapsed() >= every && (followed || self.mode == Mode::Continuous);
+        let due = sys::monotonic_ms() - state.last_flush >= every && (followed || self.mode == Mode::Continuous);
         if asked || due {
             return self.flush(state);
         }
@@ -223,17 +229,17 @@ impl Session {
         } else {
             state.idle_wakes = 0;
         }
-        state.tick = if complete { self.next_tick(most, state.longest) } else { Duration::ZERO };
+        state.tick = if complete { self.next_tick(most, state.longest) } else { 0 };
         Ok(())
     }
 
     /// How long may pass until the next look, by what the busiest CPU wrote since the last one.
-    fn next_tick(&self, most: u64, longest: Duration) -> Duration {
+    fn next_tick(&self, most: u64, longest: u64) -> u64 {
         let buffer = self.meta.options.buffer_size_kb.max(1) << 10;
         match most {
-            most if most > buffer / 8 => Duration::from_millis(3),
-            most if most > buffer / 64 => Duration::from_millis(10),
-            most if most > 0 => Duration::from_millis(50),
+            most if most > buffer / 8 => 3,
+            most if most > buffer / 64 => 10,
+            most if most > 0 => 50,
             _ => longest,
         }
     }
@@ -242,7 +248,7 @@ impl Session {
     fn flush(&mut self, state: &mut Loop) -> Result<(), Error> {
         let watermark = self.watermark();
         self.drain.everything(&mut self.store)?;
-        state.last_flush = Instant::now();
+        state.last_flush = sys::monotonic_ms();
         let line = format!("at {watermark}\n");
         for connection in &mut state.connections {
             if std::mem::take(&mut connection.wants_flush) || connection.follows {
@@ -275,7 +281,7 @@ impl Session {
     fn renew_meta(&mut self) {
         self.set_end_anchor();
         self.meta.trimmed = self.store.trimmed;
-        if let Err(why) = self.meta_file.renew(&self.meta) {
+        if let Err(why) = self.meta_file.renew(&mut self.meta) {
             self.note(why.to_string());
         }
     }
@@ -283,7 +289,7 @@ impl Session {
     /// Whether the first process is gone, and all that came of it.
     fn look_for_end(&self, state: &mut Loop, init_ready: bool) -> Option<Ending> {
         if state.init_gone.is_none() && (init_ready || (state.init.is_none() && !proc::is_alive(self.meta.init_pid))) {
-            state.init_gone = Some(Instant::now());
+            state.init_gone = Some(sys::monotonic_ms());
         }
         state.init_gone?;
         // A zombie stays listed until its parent has waited for it, which may be never.
@@ -297,36 +303,33 @@ impl Session {
     /// Ends the recording: stops writing, takes the rest, compares notes with the kernel, tells who waits, cleans up.
     fn finish(mut self, mut connections: Vec<Connection>, ending: Ending) -> Ending {
         let _ = self.instance.set_tracing(false);
-        let mut cut = match &ending {
-            Ending::Fault(why) => Some(why.to_string()),
-            _ => None,
-        };
-        if cut.is_none() {
-            // Nobody writes any more, so a turn that finds nothing is the last.
-            let rest = loop {
-                match self.drain.everything(&mut self.store) {
-                    Ok(0) => break Ok(()),
-                    Ok(_) => {}
-                    Err(why) => break Err(why),
-                }
-            };
-            cut = rest.err().map(|why| why.to_string());
-        }
-        self.set_end_anchor();
-        self.meta.stats = self.cpus.iter().map(|cpu| final_stats(&self.instance, *cpu)).collect();
-        self.meta.trimmed = self.store.trimmed;
-        self.meta.set_state(if cut.is_some() { EndState::Cut } else { EndState::Complete });
-        self.meta.end_reason = match (&ending, cut) {
-            (_, Some(why)) => why,
-            (Ending::TasksGone, None) => "the traced tasks ended".to_owned(),
-            (Ending::Stopped, None) => "stopped on request".to_owned(),
-            (Ending::Signal(number), None) => {
+        let mut end_state = EndState::Complete;
+        let mut end_reason = match &ending {
+            Ending::TasksGone => "the traced tasks ended".to_owned(),
+            Ending::Stopped => "stopped on request".to_owned(),
+            Ending::Signal(number) => {
                 let name = crate::syscalls::signal_name(*number).unwrap_or("a signal");
                 format!("the recorder was ended by {name}")
             }
-            (Ending::Fault(why), None) => why.to_string(),
+            Ending::Fault(why) => {
+                end_state = EndState::Cut;
+                why.to_string()
+            }
         };
-        if let Err(why) = self.meta_file.write_last(&self.meta) {
+        while end_state == EndState::Complete {
+            match self.drain.everything(&mut self.store) {
+                // Nobody writes any more, so a turn that finds nothing is the last.
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(why) => (end_state, end_reason) = (EndState::Cut, why.to_string()),
+            }
+        }
+        self.set_end_anchor();
+        self.meta.stats = final_stats(&self.instance, &self.cpus);
+        self.meta.trimmed = self.store.trimmed;
+        self.meta.set_state(end_state);
+        self.meta.end_reason = end_reason;
+        if let Err(why) = self.meta_file.write_last(&mut self.meta) {
             // Nothing is left to say it to but the log.
             crate::recorder::log(&format!("{}: {why}", self.store.dir.display()));
         }
@@ -353,54 +356,37 @@ struct Ready {
     pipes: bool,
 }
 
-fn end_every(gone: Instant) -> Duration {
-    if gone.elapsed() < END_SLOW_AFTER {
+fn end_every(gone: u64) -> u64 {
+    if sys::monotonic_ms() - gone < END_SLOW_AFTER {
         END_EVERY
     } else {
         END_SLOW_EVERY
     }
 }
 
-/// A CPU's statistics for meta.json.
-pub(super) fn final_stats(instance: &Instance, cpu: CpuId) -> CpuStats {
-    let stats = instance.stats(cpu).unwrap_or_default();
-    CpuStats {
-        cpu,
-        entries: stats.entries,
-        overrun: stats.overrun,
-        commit_overrun: stats.commit_overrun,
-        dropped: stats.dropped,
-        read: stats.read,
+/// The CPUs' statistics for meta.json.
+pub(super) fn final_stats(instance: &Instance, cpus: &[CpuId]) -> Vec<CpuStats> {
+    let mut all = Vec::with_capacity(cpus.len());
+    for cpu in cpus {
+        let BufferStats { entries, overrun, commit_overrun, dropped, read, now: _ } =
+            instance.stats(*cpu).unwrap_or_default();
+        all.push(CpuStats { cpu: *cpu, entries, overrun, commit_overrun, dropped, read });
     }
+    all
 }
 
 /// Removes the instance; somebody who reads one of its files just now keeps it for a moment.
 fn remove_instance(instance: &Instance) {
+    let mut why = String::from("it stays in use; gc removes it later");
     for _ in 0..50 {
         match instance.remove() {
-            Err(why) if matches!(why.kind, Kind::Busy { .. }) => std::thread::sleep(Duration::from_millis(100)),
-            Err(why) if matches!(why.kind, Kind::NotFound { .. }) => return,
-            Err(why) => {
-                crate::recorder::log(&format!("remove the tracing instance {}: {why}", instance.name()));
-                return;
+            Err(busy) if busy.kind() == Kind::Busy => sys::sleep_ms(100),
+            Err(other) if other.kind() != Kind::NotFound => {
+                why = other.to_string();
+                break;
             }
-            Ok(()) => return,
+            _ => return,
         }
     }
-    crate::recorder::log(&format!("the tracing instance {} stays in use; gc removes it later", instance.name()));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn releases_are_compared_by_number() {
-        assert!(at_least("6.18.44-fc", 6, 9));
-        assert!(at_least("6.9", 6, 9));
-        assert!(!at_least("6.8.0-rc1", 6, 9));
-        assert!(!at_least("5.15.0", 6, 9));
-        assert!(at_least("7.0-rc1", 6, 9));
-        assert!(!at_least("odd", 6, 9));
-    }
+    crate::recorder::log(&format!("remove the tracing instance {}: {why}", instance.name()));
 }

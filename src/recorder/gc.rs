@@ -5,8 +5,9 @@
 //! the instance goes. What is young and incomplete may be somebody who is just starting, and is left alone.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::drain::Drain;
 use super::event_loop::final_stats;
@@ -14,11 +15,12 @@ use super::run_state::{all_states, running, RunState};
 use super::session::read_anchor;
 use crate::error::{Error, Kind, Result};
 use crate::recording::{list_recordings, EndState, Meta, MetaFile, Recording, Store};
+use crate::sys;
 use crate::tracefs::{Instance, Tracefs, INSTANCE_PREFIX};
 
 /// Age below which a directory without a readable state, or an instance without a state, may belong to a start in
-/// progress.
-const YOUNG: Duration = Duration::from_secs(10);
+/// progress; in seconds.
+const YOUNG_S: i64 = 10;
 
 /// What was cleaned up.
 #[derive(Debug, Default)]
@@ -41,8 +43,8 @@ impl Swept {
 }
 
 fn is_young(path: &Path) -> bool {
-    let modified = fs::metadata(path).and_then(|data| data.modified());
-    modified.is_ok_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < YOUNG)
+    let now = (sys::realtime_ns() / 1_000_000_000) as i64;
+    fs::metadata(path).is_ok_and(|data| now.saturating_sub(data.mtime()) < YOUNG_S)
 }
 
 /// Saves what the kernel still has of a dead recorder's instance and marks the recording as cut.
@@ -63,7 +65,7 @@ fn salvage(tracefs: Option<&Tracefs>, state: &RunState) -> Result<()> {
         }
     }
     meta.set_state(EndState::Cut);
-    MetaFile::reopen(&dir).write_last(&meta)
+    MetaFile::reopen(&dir).write_last(&mut meta)
 }
 
 /// Marks recordings below `dir` as cut whose recorder is gone without its running state: /run is empty after a restart of
@@ -82,7 +84,7 @@ pub fn close_dead(dir: &Path) -> Result<Vec<String>> {
         }
         meta.end_reason = "the machine went down".to_owned();
         meta.set_state(EndState::Cut);
-        MetaFile::reopen(&path).write_last(&meta)?;
+        MetaFile::reopen(&path).write_last(&mut meta)?;
         closed.push(path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
     }
     Ok(closed)
@@ -96,7 +98,7 @@ fn drain_into(instance: &Instance, dir: &Path, meta: &mut Meta) -> Result<()> {
     if let (Some(cpu), 1) = (cpus.first(), meta.anchors.len()) {
         meta.anchors.extend(read_anchor(instance, *cpu));
     }
-    meta.stats = cpus.iter().map(|cpu| final_stats(instance, *cpu)).collect();
+    meta.stats = final_stats(instance, &cpus);
     meta.trimmed = store.trimmed;
     store.sync();
     Ok(())
@@ -124,7 +126,7 @@ pub fn sweep() -> Swept {
         left.push(state.instance);
     }
     for dir in unreadable.iter().filter(|dir| !is_young(dir)) {
-        match fs::remove_dir_all(dir) {
+        match sys::remove_dir_with_files(dir) {
             Ok(()) => swept.states.push(dir.display().to_string()),
             Err(why) => swept.problems.push(Error::io("remove", dir, why)),
         }
@@ -139,9 +141,9 @@ pub fn sweep() -> Swept {
         match instance.remove() {
             Ok(()) => swept.instances.push(name.strip_prefix(INSTANCE_PREFIX).unwrap_or(&name).to_owned()),
             // Somebody records into it: a recorder with its running state elsewhere. Nobody we know of left it.
-            Err(why) if matches!(why.kind, Kind::Busy { .. }) && !ours => {}
+            Err(why) if why.kind() == Kind::Busy && !ours => {}
             // Its recorder was just ending.
-            Err(why) if matches!(why.kind, Kind::NotFound { .. }) => {}
+            Err(why) if why.kind() == Kind::NotFound => {}
             Err(why) => swept.problems.push(why),
         }
     }
@@ -163,13 +165,13 @@ pub fn apply_limits(dir: &Path, max_total: u64, max_age: Duration) -> Result<Vec
             finished.push((path, bytes, ended));
         }
     }
-    let now = crate::sys::realtime_ns();
+    let now = sys::realtime_ns();
     let mut removed = Vec::new();
     for (path, bytes, ended) in finished {
         let too_old = !max_age.is_zero() && u128::from(now.saturating_sub(ended)) > max_age.as_nanos();
         let too_much = max_total > 0 && total > max_total;
         if too_old || too_much {
-            fs::remove_dir_all(&path).map_err(|why| Error::io("remove", &path, why))?;
+            sys::remove_dir_with_files(&path).map_err(|why| Error::io("remove", &path, why))?;
             total = total.saturating_sub(bytes);
             removed.push(path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
         }

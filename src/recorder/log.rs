@@ -21,11 +21,13 @@ const LINE_MAX: usize = 1024;
 
 /// Appends a line with the time, and passes it to the system log where there is one. Failures are nobody's to hear.
 pub fn log(line: &str) {
-    let mut end = line.len().min(LINE_MAX);
-    while !line.is_char_boundary(end) {
-        end -= 1;
+    let mut text = String::new();
+    for character in line.chars() {
+        if text.len() + character.len_utf8() > LINE_MAX {
+            break;
+        }
+        text.push(if character == '\n' { ' ' } else { character });
     }
-    let line = line.get(..end).unwrap_or_default().replace('\n', " ");
     if let Ok(dir) = make_run_dir() {
         let path = dir.join("hook.log");
         if fs::symlink_metadata(&path).is_ok_and(|file| file.len() > LOG_MAX) {
@@ -39,12 +41,12 @@ pub fn log(line: &str) {
             .open(&path);
         if let Ok(mut file) = file {
             let now = Utc::from_unix(realtime_ns() / 1_000_000_000);
-            let _ = file.write_all(format!("{now} UTC [{}] {line}\n", std::process::id()).as_bytes());
+            let _ = file.write_all(format!("{now} UTC [{}] {text}\n", std::process::id()).as_bytes());
         }
     }
     if let Ok(socket) = UnixDatagram::unbound() {
         let _ = socket.set_nonblocking(true);
         // Facility daemon, severity warning (RFC 3164).
-        let _ = socket.send_to(format!("<28>ftrace-analyzer[{}]: {line}", std::process::id()).as_bytes(), "/dev/log");
+        let _ = socket.send_to(format!("<28>ftrace-analyzer[{}]: {text}", std::process::id()).as_bytes(), "/dev/log");
     }
 }

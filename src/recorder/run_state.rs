@@ -5,17 +5,17 @@
 //! A recorder is named by pid, start time and boot id together: pids recycle.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-use serde::Deserialize;
 
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
-use crate::json::{is_too_deep, Json};
+use crate::json::Json;
 use crate::proc;
+use crate::record::{self, record};
+use crate::sys;
 
 /// Where running state lies by default.
 const RUN_DIR: &str = "/run/ftrace-analyzer";
@@ -31,8 +31,7 @@ pub fn run_dir() -> PathBuf {
 }
 
 /// A recorder as its `state.json` tells it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunState {
     /// The recording's directory.
     pub recording: String,
@@ -51,9 +50,19 @@ pub struct RunState {
     /// First traced process.
     pub init_pid: Pid,
     /// Where this was read from; not in the file.
-    #[serde(skip)]
     pub dir: PathBuf,
 }
+
+record!(RunState {
+    recording: Text,
+    name: Text,
+    container: Text,
+    instance: Text,
+    recorder_pid: I32,
+    recorder_start: U64,
+    boot_id: Text,
+    init_pid: I32,
+});
 
 impl RunState {
     /// State of the calling process as recorder of `recording`.
@@ -74,16 +83,11 @@ impl RunState {
     }
 
     /// Makes the directory and writes the file.
-    pub fn publish(&self) -> Result<()> {
+    pub fn publish(&mut self) -> Result<()> {
         make_run_dir()?;
-        fs::DirBuilder::new().mode(0o700).create(&self.dir).map_err(|why| Error::io("create", &self.dir, why))?;
+        sys::make_dir(&self.dir).map_err(|why| Error::io("create", &self.dir, why.into()))?;
         let mut json = Json::new();
-        json.begin_object().field_str("recording", &self.recording).field_str("name", &self.name);
-        json.field_str("container", &self.container)
-            .field_str("instance", &self.instance)
-            .field_i64("recorder_pid", i64::from(self.recorder_pid));
-        json.field_u64("recorder_start", self.recorder_start).field_str("boot_id", &self.boot_id);
-        json.field_i64("init_pid", i64::from(self.init_pid)).end_object().newline();
+        record::write(&mut json, self).newline();
         let path = self.dir.join("state.json");
         let written = fs::OpenOptions::new()
             .write(true)
@@ -108,19 +112,14 @@ impl RunState {
     /// Reads the state in `dir`.
     pub fn read(dir: &Path) -> Result<RunState> {
         let path = dir.join("state.json");
-        let mut bytes = Vec::new();
-        fs::File::open(&path)
-            .and_then(|file| file.take(STATE_FILE_MAX as u64 + 1).read_to_end(&mut bytes))
+        let bytes = fs::File::open(&path)
+            .and_then(|file| sys::read_on(&file, STATE_FILE_MAX))
             .map_err(|why| Error::io("read", &path, why))?;
         if bytes.len() > STATE_FILE_MAX {
             return Err(Error::limit(format!("{} is too large", path.display()), STATE_FILE_MAX as u64));
         }
-        if is_too_deep(&bytes) {
-            return Err(Error::malformed(format!("{} is nested too deeply", path.display()), None));
-        }
-        let mut buffer = vec![0u8; bytes.len()];
-        let (mut state, _): (RunState, usize) = serde_json_core::from_slice_escaped(&bytes, &mut buffer)
-            .map_err(|why| Error::malformed(format!("{}: {why}", path.display()), None))?;
+        let mut state = RunState::default();
+        record::read(&bytes, &path.display().to_string(), &mut state)?;
         state.dir = dir.to_owned();
         Ok(state)
     }
@@ -141,7 +140,7 @@ impl RunState {
 /// Makes /run/ftrace-analyzer.
 pub fn make_run_dir() -> Result<PathBuf> {
     let dir = run_dir();
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|why| Error::io("create", &dir, why))?;
+    sys::make_dirs(&dir).map_err(|why| Error::io("create", &dir, why.into()))?;
     Ok(dir)
 }
 
@@ -149,9 +148,9 @@ pub fn make_run_dir() -> Result<PathBuf> {
 pub fn all_states() -> (Vec<RunState>, Vec<PathBuf>) {
     let mut states = Vec::new();
     let mut unreadable = Vec::new();
-    let Ok(entries) = fs::read_dir(run_dir()) else { return (states, unreadable) };
-    for entry in entries.flatten() {
-        let path = entry.path();
+    let base = run_dir();
+    for name in sys::names(&base).unwrap_or_default() {
+        let path = base.join(name);
         if !path.is_dir() {
             continue;
         }
@@ -160,7 +159,7 @@ pub fn all_states() -> (Vec<RunState>, Vec<PathBuf>) {
             Err(_) => unreadable.push(path),
         }
     }
-    states.sort_by(|a, b| a.recording.cmp(&b.recording));
+    states.sort_unstable_by(|a, b| a.recording.cmp(&b.recording));
     (states, unreadable)
 }
 
@@ -189,7 +188,7 @@ pub fn find_running(wanted: &str) -> Result<RunState> {
                 .hint("ftrace-analyzer list shows what there is"))
         }
         1 => Ok(states.swap_remove(0)),
-        count => Err(Error::new(Kind::Busy { by: format!("{count} running recordings begin with {wanted}") })
+        count => Err(Error::new(Kind::Busy, format!("{count} running recordings begin with {wanted}"))
             .hint("give more of the name")),
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::control;
 use super::drain::Drain;
 use super::event_loop::hold_signals;
+use super::memory;
 use super::options::{Mode, RecordOptions};
 use super::run_state::RunState;
 use super::target::{Origin, Target};
@@ -21,28 +22,16 @@ use crate::proc;
 use crate::recording::{
     create_base, Anchor, EndState, Formats, HostMeta, Meta, MetaFile, PageMeta, Store, FORMAT_VERSION, HEADER_PAGE,
 };
-use crate::sys::realtime_ns;
+use crate::sys::{self, realtime_ns};
 use crate::tracefs::{Instance, Tracefs, INSTANCE_PREFIX};
 
 /// Sub-buffer size for `run` and `attach` where the kernel lets us choose (6.8 and later), in KiB: a traced call costs a
 /// tenth less than with 4 (docs/ring-buffer.md has the table).
 const SUBBUF_KB: u32 = 64;
-/// Buffer per CPU for `run` and `attach`, in KiB, where memory allows.
-const BUFFER_KB: u64 = 4096;
 // Hooks leave both as the kernel made them: either change waits for RCU, 5 to 20 ms each, while the container waits for us.
 
 /// Fill level in percent at which the kernel wakes us.
 const WAKE_PERCENT: u8 = 25;
-
-/// Size of a new instance's buffer per CPU on all kernels so far, in KiB.
-pub const KERNEL_BUFFER_KB: u64 = 1408;
-
-/// Part of the available memory that one recording's buffers may take: 1/8.
-const MEMORY_SHARE: u64 = 8;
-/// Part of the available memory that may be asked for with --buffer-size-kb: 1/2.
-const ASKED_SHARE: u64 = 2;
-/// Smallest buffer per CPU that is chosen by itself, in KiB.
-const BUFFER_MIN_KB: u64 = 128;
 
 /// A recording in progress.
 #[derive(Debug)]
@@ -51,7 +40,7 @@ pub struct Session {
     pub(super) cpus: Vec<CpuId>,
     pub(super) drain: Drain,
     pub(super) store: Store,
-    pub(super) meta: Meta,
+    pub(super) meta: Box<Meta>,
     pub(super) meta_file: MetaFile,
     pub(super) state: RunState,
     pub(super) listener: UnixListener,
@@ -115,6 +104,8 @@ impl Session {
                  under lockdown=confidentiality tracefs is empty",
             ));
         }
+        let (_, _, release, ..) = proc::uname();
+        memory::check_room(&release, tracefs.cpu_count(), memory::available_kb())?;
         hold_signals();
         let (unit, instance) = make_instance(&tracefs, &target.label)?;
         let mut undo = Undo(Some(&instance));
@@ -125,14 +116,14 @@ impl Session {
         meta.problems = notes;
         let first_cpu = cpus.first().copied().unwrap_or_default();
         meta.anchors.extend(read_anchor(&instance, first_cpu));
-        let (store, meta_file) = Store::create(&options.dir, &unit, &formats, &meta, &cpus)?;
-        let state = RunState::for_this_process(&store.dir, target, instance.name());
-        let begun = begin(target, &instance, &cpus, &meta, &state);
+        let (store, meta_file) = Store::create(&options.dir, &unit, &formats, &mut meta, &cpus)?;
+        let mut state = RunState::for_this_process(&store.dir, target, instance.name());
+        let begun = begin(target, &instance, &cpus, &meta, &mut state);
         let (drain, listener) = match begun {
             Ok(parts) => parts,
             Err(why) => {
                 state.withdraw();
-                let _ = std::fs::remove_dir_all(&store.dir);
+                let _ = sys::remove_dir_with_files(&store.dir);
                 return Err(why);
             }
         };
@@ -160,7 +151,7 @@ fn make_instance(tracefs: &Tracefs, label: &str) -> Result<(String, Instance)> {
     loop {
         let unit = format!("{label}-{}", start_stamp(stamp));
         match Instance::create(tracefs, &format!("{INSTANCE_PREFIX}{unit}")) {
-            Err(why) if matches!(why.kind, Kind::Busy { .. }) && stamp < last => stamp += 1_000_000,
+            Err(why) if why.kind() == Kind::Busy && stamp < last => stamp += 1_000_000,
             made => return made.map(|instance| (unit, instance)),
         }
     }
@@ -182,24 +173,6 @@ fn check_first(target: &Target, options: &RecordOptions) -> Result<()> {
     create_base(&options.dir)
 }
 
-/// Refuses buffers that would leave the machine without memory: the kernel would hand out the last page and then let the
-/// OOM killer choose, and the pages belong to no process that it could find.
-fn check_memory(kb: u64, cpus: u64, available_kb: Option<u64>) -> Result<()> {
-    let wanted = kb.saturating_mul(cpus);
-    let Some(most) = available_kb.map(|available| available / ASKED_SHARE) else { return Ok(()) };
-    if wanted <= most {
-        return Ok(());
-    }
-    Err(Error::limit(format!("{kb} KiB of buffer on each of {cpus} CPUs are {wanted} KiB of memory"), most)
-        .hint(format!("half of what is free may go to buffers: --buffer-size-kb {} or less", most / cpus.max(1))))
-}
-
-/// The buffer per CPU in KiB that is chosen where the user does not: `have` is what the kernel made.
-pub fn buffer_kb(origin: Origin, have: u64, available_kb: u64, cpus: u64) -> u64 {
-    let wanted = if origin == Origin::Hook { have } else { have.max(BUFFER_KB) };
-    wanted.min((available_kb / MEMORY_SHARE / cpus.max(1)).max(BUFFER_MIN_KB))
-}
-
 /// Sizes and clock; gives the buffer size per CPU in KiB and what the user should know.
 fn configure(
     tracefs: &Tracefs,
@@ -216,10 +189,10 @@ fn configure(
         }
     }
     if let Some(kb) = options.buffer_size_kb {
-        check_memory(kb, instance.cpus()?.len() as u64, proc::mem_available_kb())?;
+        memory::check_asked(kb, instance.cpus()?.len() as u64, memory::available_kb())?;
         instance.set_buffer_size_kb(kb)?;
-    } else if let (Some(have), Some(available)) = (instance.buffer_size_kb(), proc::mem_available_kb()) {
-        let chosen = buffer_kb(origin, have, available, instance.cpus()?.len() as u64);
+    } else if let (Some(have), Some(available)) = (instance.buffer_size_kb(), memory::available_kb()) {
+        let chosen = memory::buffer_kb(origin, have, available, instance.cpus()?.len() as u64);
         if chosen < have {
             notes.push(format!(
                 "{available} KiB of memory are available: buffers cut from {have} to {chosen} KiB a CPU"
@@ -246,10 +219,10 @@ fn describe(
     formats: &Formats,
     buffer_kb: u64,
     cpus: usize,
-) -> Result<Meta> {
+) -> Result<Box<Meta>> {
     let (_, node, release, version, machine) = proc::uname();
     let layout = formats.layout()?;
-    let mut meta = Meta {
+    let mut meta = Box::new(Meta {
         format_version: FORMAT_VERSION,
         tool: concat!("ftrace-analyzer ", env!("CARGO_PKG_VERSION")).to_owned(),
         name: options.name.clone().unwrap_or_else(|| target.label.clone()),
@@ -269,7 +242,7 @@ fn describe(
         options: options.to_meta(buffer_kb),
         tasks: target.initial_tasks(&target.threads()),
         ..Meta::default()
-    };
+    });
     meta.set_state(EndState::Running);
     Ok(meta)
 }
@@ -280,7 +253,7 @@ fn begin(
     instance: &Instance,
     cpus: &[CpuId],
     meta: &Meta,
-    state: &RunState,
+    state: &mut RunState,
 ) -> Result<(Drain, UnixListener)> {
     let drain = Drain::open(instance, cpus, meta.layout()?.subbuf_size())?;
     state.publish()?;
@@ -316,30 +289,4 @@ fn add_all_threads(target: &Target, instance: &Instance) -> Result<()> {
         return Err(Error::not_found(format!("process {}", target.init_pid)));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_of_the_free_memory_may_be_asked_for_and_no_more() {
-        assert!(check_memory(250, 2, Some(1000)).is_ok());
-        let refused = check_memory(251, 2, Some(1000)).unwrap_err();
-        assert_eq!(refused.to_string(), "251 KiB of buffer on each of 2 CPUs are 502 KiB of memory, the limit is 500");
-        assert!(refused.hint.is_some_and(|hint| hint.ends_with("--buffer-size-kb 250 or less")));
-        assert!(check_memory(u64::MAX, 8192, Some(1000)).is_err());
-        // /proc without MemAvailable: the kernel decides.
-        assert!(check_memory(1 << 32, 2, None).is_ok());
-    }
-
-    #[test]
-    fn buffers_fit_the_memory_there_is() {
-        assert_eq!(buffer_kb(Origin::Hook, 1410, 1 << 20, 4), 1410);
-        assert_eq!(buffer_kb(Origin::Run, 1410, 1 << 20, 4), BUFFER_KB);
-        // 64 MB left, four CPUs: an eighth is 2 MB for each.
-        assert_eq!(buffer_kb(Origin::Run, 1410, 64 << 10, 4), 2048);
-        assert_eq!(buffer_kb(Origin::Hook, 1410, 32 << 10, 4), 1024);
-        assert_eq!(buffer_kb(Origin::Hook, 1410, 0, 4), BUFFER_MIN_KB);
-    }
 }

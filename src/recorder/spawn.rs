@@ -5,7 +5,7 @@
 //! then. The child keeps none of our descriptors: a hook's stdout that stays open blocks runc until the recorder ends.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
@@ -37,12 +37,12 @@ pub fn spawn(target: &Target, options: &RecordOptions) -> Result<Spawned> {
             sys::close_others(&[said.as_raw_fd()]);
             let code = record(target, options, File::from(said));
             // No destructor of the parent's frames may run here: their descriptors are closed.
-            std::process::exit(code);
+            sys::exit(code);
         }
         Forked::Parent(pid) => {
             drop(said);
-            let mut answer = String::new();
-            let _ = File::from(ready).take(64 << 10).read_to_string(&mut answer);
+            let answer = sys::read_on(&File::from(ready), 64 << 10).unwrap_or_default();
+            let answer = String::from_utf8_lossy(&answer);
             match answer.split_once(' ') {
                 Some(("on", dir)) => Ok(Spawned { pid, dir: PathBuf::from(dir.trim_end()) }),
                 Some((code, text)) => Err(Error::relayed(code, text)),
@@ -53,7 +53,7 @@ pub fn spawn(target: &Target, options: &RecordOptions) -> Result<Spawned> {
 }
 
 /// The child's life.
-fn record(target: &Target, options: &RecordOptions, mut said: File) -> i32 {
+fn record(target: &Target, options: &RecordOptions, mut said: File) -> u8 {
     let _ = setsid();
     let _ = sys::detach_stdio();
     let _ = std::env::set_current_dir("/");

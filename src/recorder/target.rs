@@ -4,10 +4,12 @@
 //! `set_event_pid` takes threads, not processes, and adds only children born later: at createRuntime runc's init has
 //! five threads already, and a container that runs may have hundreds.
 
+use crate::arch::Abi;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
 use crate::proc;
 use crate::recording::{ContainerMeta, InitialTask};
+use crate::words::split_once;
 
 /// How a recording was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +61,11 @@ impl Target {
         }
         if self.origin == Origin::Attach && !self.container.id.is_empty() {
             // A process of the container may have started another since it was listed.
-            let now = find_container(&self.container.id).map(|(_, pids)| pids).unwrap_or_default();
-            threads.extend(now.into_iter().flat_map(proc::threads));
+            if let Ok((_, pids)) = find_container(&self.container.id) {
+                for pid in pids {
+                    threads.extend(proc::threads(pid));
+                }
+            }
         }
         threads.sort_unstable();
         threads.dedup();
@@ -69,17 +74,16 @@ impl Target {
 
     /// The tasks for meta.json.
     pub fn initial_tasks(&self, threads: &[Pid]) -> Vec<InitialTask> {
-        let mut last: Option<(Pid, String)> = None;
-        let tasks = threads.iter().map(|tid| {
+        let mut tasks: Vec<InitialTask> = Vec::with_capacity(threads.len());
+        for tid in threads {
             let tgid = proc::thread_group(*tid).unwrap_or(*tid);
-            let abi = match &last {
-                Some((known, abi)) if *known == tgid => abi.clone(),
-                _ => proc::abi(tgid).map(|abi| abi.name().to_owned()).unwrap_or_default(),
+            let abi = match tasks.last() {
+                Some(last) if last.tgid == tgid => last.abi.clone(),
+                _ => proc::abi(tgid).map_or("", Abi::name).to_owned(),
             };
-            last = Some((tgid, abi.clone()));
-            InitialTask { tid: *tid, tgid, comm: proc::comm(*tid), abi }
-        });
-        tasks.collect()
+            tasks.push(InitialTask { tid: *tid, tgid, comm: proc::comm(*tid), abi });
+        }
+        tasks
     }
 }
 
@@ -91,7 +95,7 @@ fn id_in_cgroup<'a>(path: &'a str, wanted: &str) -> Option<&'a str> {
         let part = part.strip_suffix(".scope").unwrap_or(part);
         let part = part.rsplit(':').next().unwrap_or(part);
         // conmon's own group is beside the container's, not the container.
-        if part.contains("conmon") {
+        if split_once(part, "conmon").is_some() {
             return None;
         }
         let known = ["runc-", "crun-", "docker-", "crio-", "cri-containerd-", "libpod-", "nerdctl-"];
@@ -102,30 +106,39 @@ fn id_in_cgroup<'a>(path: &'a str, wanted: &str) -> Option<&'a str> {
 
 /// The container that runs under this id or unique beginning of it: its whole id and its processes, the first one first.
 pub fn find_container(wanted: &str) -> Result<(String, Vec<Pid>)> {
-    let mut found: Vec<(String, Vec<Pid>)> = Vec::new();
+    let mut members: Vec<(String, Pid)> = Vec::new();
     for pid in proc::processes() {
         let paths = proc::cgroup_paths(pid);
-        let Some(id) = paths.iter().find_map(|path| id_in_cgroup(path, wanted)) else { continue };
-        match found.iter_mut().find(|(known, _)| known == id) {
-            Some((_, pids)) => pids.push(pid),
-            None => found.push((id.to_owned(), vec![pid])),
+        if let Some(id) = paths.iter().find_map(|path| id_in_cgroup(path, wanted)) {
+            members.push((id.to_owned(), pid));
         }
     }
-    if let Some(exact) = found.iter().position(|(id, _)| id == wanted) {
-        return Ok(found.swap_remove(exact));
-    }
-    match found.len() {
-        0 => Err(Error::not_found(format!("a running container {wanted}"))
-            .hint("name the id that the runtime lists (runc list, podman ps --no-trunc), or pid:N")),
-        1 => Ok(found.swap_remove(0)),
-        count => {
-            let ids: Vec<&str> = found.iter().take(4).map(|(id, _)| id.as_str()).collect();
-            Err(Error::new(Kind::Busy {
-                by: format!("{count} containers begin with {wanted}: {} …", ids.join(", "))
-            })
-            .hint("give more of the id"))
+    let mut ids: Vec<&str> = Vec::new();
+    for (id, _) in &members {
+        if !ids.contains(&id.as_str()) {
+            ids.push(id);
         }
     }
+    let id = match ids.as_slice() {
+        _ if ids.contains(&wanted) => wanted,
+        [] => {
+            return Err(Error::not_found(format!("a running container {wanted}"))
+                .hint("name the id that the runtime lists (runc list, podman ps --no-trunc), or pid:N"))
+        }
+        [only] => only,
+        _ => {
+            let shown = ids.get(..4).unwrap_or(&ids).join(", ");
+            let text = format!("{} containers begin with {wanted}: {shown} …", ids.len());
+            return Err(Error::new(Kind::Busy, text).hint("give more of the id"));
+        }
+    };
+    let mut pids = Vec::new();
+    for (of, pid) in &members {
+        if of == id {
+            pids.push(*pid);
+        }
+    }
+    Ok((id.to_owned(), pids))
 }
 
 #[cfg(test)]

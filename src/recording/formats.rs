@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::format::{parse_event, parse_header_page, Schema};
 use crate::ringbuf::PageLayout;
+use crate::words::split_once;
 
 /// Path of the page header's description below the tracefs instance.
 pub const HEADER_PAGE: &str = "events/header_page";
@@ -48,8 +49,15 @@ impl Formats {
 
     /// Path and text of each description; the marks stand at the start of a line.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let text = self.text.strip_prefix("## ").unwrap_or_default();
-        text.split("\n## ").filter_map(|part| part.split_once('\n'))
+        let mut rest = self.text.strip_prefix("## ");
+        core::iter::from_fn(move || loop {
+            let text = rest?;
+            let (part, behind) = split_once(text, "\n## ").map_or((text, None), |(part, behind)| (part, Some(behind)));
+            rest = behind;
+            if let Some(description) = part.split_once('\n') {
+                return Some(description);
+            }
+        })
     }
 
     /// The page layout that `events/header_page` describes.

@@ -4,12 +4,11 @@
 //! Written when the recording starts (so that one cut short can be read), once a minute, and when it ends. Read back
 //! leniently: members that are missing take their defaults, unknown ones are passed over.
 
-use serde::Deserialize;
-
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Result};
 use crate::ids::{Pid, Timestamp};
-use crate::json::{is_too_deep, Json};
+use crate::json::Json;
+use crate::record::{self, record};
 use crate::ringbuf::PageLayout;
 
 /// Version of the recording format; a reader refuses higher ones.
@@ -19,8 +18,7 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const META_MAX: usize = 4 << 20;
 
 /// A pair of times read together: what the trace clock and the wall clock showed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Anchor {
     /// Trace clock, nanoseconds.
     pub trace_ns: Timestamp,
@@ -29,8 +27,7 @@ pub struct Anchor {
 }
 
 /// `per_cpu/cpuN/stats` after the last read, in events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuStats {
     /// The CPU.
     pub cpu: u16,
@@ -59,8 +56,7 @@ impl CpuStats {
 }
 
 /// The container as the runtime's state told it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerMeta {
     /// Container id.
     pub id: String,
@@ -77,8 +73,7 @@ pub struct ContainerMeta {
 }
 
 /// The machine that was traced.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostMeta {
     /// `uname -n`.
     pub node: String,
@@ -95,8 +90,7 @@ pub struct HostMeta {
 }
 
 /// What the user asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OptionsMeta {
     /// `continuous` or `flight`.
     pub mode: String,
@@ -113,8 +107,7 @@ pub struct OptionsMeta {
 }
 
 /// [`PageLayout`] as it stands in the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageMeta {
     /// Bytes.
     pub commit_offset: u32,
@@ -127,8 +120,7 @@ pub struct PageMeta {
 }
 
 /// What `--max-size` and `--max-age` removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trimmed {
     /// Events in the removed segments, counted before they went.
     pub events: u64,
@@ -139,8 +131,7 @@ pub struct Trimmed {
 }
 
 /// A task that was there when the recording began.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InitialTask {
     /// Global thread id.
     pub tid: Pid,
@@ -164,8 +155,7 @@ pub enum EndState {
 }
 
 /// The whole of `meta.json`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// [`FORMAT_VERSION`].
     pub format_version: u32,
@@ -206,6 +196,43 @@ pub struct Meta {
     /// Faults met on the way that did not end the recording.
     pub problems: Vec<String>,
 }
+
+record!(Anchor { trace_ns: U64, realtime_ns: U64 });
+record!(CpuStats { cpu: U16, entries: U64, overrun: U64, commit_overrun: U64, dropped: U64, read: U64 });
+record!(ContainerMeta { id: Text, bundle: Text, pod: Text, namespace: Text, name: Text, image: Text });
+record!(HostMeta { node: Text, release: Text, version: Text, machine: Text, boot_id: Text, cpus: U16 });
+record!(OptionsMeta {
+    mode: Text,
+    buffer_size_kb: U64,
+    max_size: U64,
+    max_age_s: U64,
+    syscalls: Text,
+    errors_only: Bool,
+});
+record!(PageMeta { commit_offset: U32, commit_size: U32, data_offset: U32, data_size: U32 });
+record!(Trimmed { events: U64, segments: U64, bytes: U64 });
+record!(InitialTask { tid: I32, tgid: I32, comm: Text, abi: Text });
+record!(Meta {
+    format_version: U32,
+    tool: Text,
+    name: Text,
+    origin: Text,
+    container: Record,
+    command: Texts,
+    init_pid: I32,
+    starts_in_runtime: Bool,
+    host: Record,
+    page: Record,
+    clock: Text,
+    anchors: List,
+    options: Record,
+    tasks: List,
+    state: Text,
+    end_reason: Text,
+    stats: List,
+    trimmed: Record,
+    problems: Texts,
+});
 
 impl Meta {
     /// The state as a value; what is unknown counts as running, so that it is checked.
@@ -280,70 +307,18 @@ impl Meta {
     }
 
     /// The file's text, readable and with a newline at its end.
-    pub fn to_json(&self) -> Vec<u8> {
+    pub fn to_json(&mut self) -> Vec<u8> {
         let mut json = Json::new();
-        json.begin_object().field_u64("format_version", u64::from(self.format_version));
-        json.field_str("tool", &self.tool).field_str("name", &self.name).field_str("origin", &self.origin);
-        let container = &self.container;
-        json.key("container").begin_object().field_str("id", &container.id).field_str("bundle", &container.bundle);
-        json.field_str("pod", &container.pod).field_str("namespace", &container.namespace);
-        json.field_str("name", &container.name).field_str("image", &container.image).end_object();
-        json.key("command").begin_array();
-        for word in &self.command {
-            json.string(word);
-        }
-        json.end_array().field_i64("init_pid", i64::from(self.init_pid));
-        json.field_bool("starts_in_runtime", self.starts_in_runtime);
-        let host = &self.host;
-        json.key("host").begin_object().field_str("node", &host.node).field_str("release", &host.release);
-        json.field_str("version", &host.version).field_str("machine", &host.machine);
-        json.field_str("boot_id", &host.boot_id).field_u64("cpus", u64::from(host.cpus)).end_object();
-        let page = &self.page;
-        json.key("page").begin_object().field_u64("commit_offset", u64::from(page.commit_offset));
-        json.field_u64("commit_size", u64::from(page.commit_size));
-        json.field_u64("data_offset", u64::from(page.data_offset)).field_u64("data_size", u64::from(page.data_size));
-        json.end_object().field_str("clock", &self.clock).key("anchors").begin_array();
-        for anchor in &self.anchors {
-            json.begin_object().field_u64("trace_ns", anchor.trace_ns);
-            json.field_u64("realtime_ns", anchor.realtime_ns).end_object();
-        }
-        let options = &self.options;
-        json.end_array().key("options").begin_object().field_str("mode", &options.mode);
-        json.field_u64("buffer_size_kb", options.buffer_size_kb).field_u64("max_size", options.max_size);
-        json.field_u64("max_age_s", options.max_age_s).field_str("syscalls", &options.syscalls);
-        json.field_bool("errors_only", options.errors_only).end_object().key("tasks").begin_array();
-        for task in &self.tasks {
-            json.begin_object().field_i64("tid", i64::from(task.tid)).field_i64("tgid", i64::from(task.tgid));
-            json.field_str("comm", &task.comm).field_str("abi", &task.abi).end_object();
-        }
-        json.end_array().field_str("state", &self.state).field_str("end_reason", &self.end_reason);
-        json.key("stats").begin_array();
-        for cpu in &self.stats {
-            json.begin_object().field_u64("cpu", u64::from(cpu.cpu)).field_u64("entries", cpu.entries);
-            json.field_u64("overrun", cpu.overrun).field_u64("commit_overrun", cpu.commit_overrun);
-            json.field_u64("dropped", cpu.dropped).field_u64("read", cpu.read).end_object();
-        }
-        let trimmed = &self.trimmed;
-        json.end_array().key("trimmed").begin_object().field_u64("events", trimmed.events);
-        json.field_u64("segments", trimmed.segments).field_u64("bytes", trimmed.bytes).end_object();
-        json.key("problems").begin_array();
-        for problem in &self.problems {
-            json.string(problem);
-        }
-        json.end_array().end_object().newline();
+        record::write(&mut json, self).newline();
         json.into_bytes()
     }
 
     /// Reads the file's text back. Spaces and NULs behind it (a reserved block) are passed over.
-    pub fn from_json(text: &[u8]) -> Result<Meta> {
+    pub fn from_json(text: &[u8]) -> Result<Box<Meta>> {
         let end = text.iter().rposition(|byte| !matches!(byte, b' ' | b'\n' | 0)).map_or(0, |at| at + 1);
         let text = text.get(..end).unwrap_or_default();
-        if is_too_deep(text) {
-            return Err(Error::malformed("meta.json is nested too deeply", None));
-        }
-        let mut buffer = vec![0u8; text.len()];
-        let (meta, _): (Meta, usize) = serde_json_core::from_slice_escaped(text, &mut buffer)
-            .map_err(|why| Error::malformed(format!("meta.json is no JSON object of ours: {why}"), None))?;
+        let mut meta = Box::<Meta>::default();
+        record::read(text, "meta.json", &mut *meta)?;
         if meta.format_version == 0 {
             return Err(Error::malformed("meta.json has no format_version", None));
         }
@@ -383,12 +358,12 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let meta = full();
+        let mut meta = full();
         let mut text = meta.to_json();
-        assert_eq!(Meta::from_json(&text).unwrap(), meta);
+        assert_eq!(*Meta::from_json(&text).unwrap(), meta);
         text.extend_from_slice(&[b' '; 100]);
         text.push(0);
-        assert_eq!(Meta::from_json(&text).unwrap(), meta);
+        assert_eq!(*Meta::from_json(&text).unwrap(), meta);
         assert_eq!((meta.written(), meta.lost()), (Some(12), 2));
     }
 

@@ -5,8 +5,8 @@
 //! of the durability rules: fsync(2), rename(2); not every file system orders a rename behind the data.
 
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -34,7 +34,7 @@ impl MetaFile {
     }
 
     /// Writes the file for the first time and reserves the blocks of its successor.
-    pub fn create(dir: &Path, meta: &Meta) -> Result<MetaFile> {
+    pub fn create(dir: &Path, meta: &mut Meta) -> Result<MetaFile> {
         let path = dir.join("meta.json");
         let text = meta.to_json();
         let mut file = create_new(&path)?;
@@ -54,8 +54,7 @@ impl MetaFile {
         let path = self.reserve_path();
         let _ = fs::remove_file(&path);
         let mut file = create_new(&path)?;
-        let blank = vec![b' '; len.next_multiple_of(4096) + META_RESERVE];
-        if let Err(why) = file.write_all(&blank) {
+        if let Err(why) = write_padded(&mut file, b"", len.next_multiple_of(4096) + META_RESERVE) {
             let _ = fs::remove_file(&path);
             return Err(Error::io("write", &path, why));
         }
@@ -72,11 +71,7 @@ impl MetaFile {
         let Some(file) = &mut self.reserve else { return Ok(()) };
         // Spaces up to the end of what was reserved: shortening would give blocks back that may be gone when we need them.
         let size = file.metadata().map_or(0, |data| data.len() as usize);
-        let mut padded = text.to_vec();
-        padded.resize(size.max(text.len()), b' ');
-        file.seek(SeekFrom::Start(0))
-            .and_then(|_| file.write_all(&padded))
-            .map_err(|why| Error::io("write", &path, why))
+        file.rewind().and_then(|()| write_padded(file, text, size)).map_err(|why| Error::io("write", &path, why))
     }
 
     /// Makes the reserve's text the file. The data is on disk before the name is: not every file system sees to that.
@@ -91,7 +86,7 @@ impl MetaFile {
 
     /// Renews the file while the recording goes on, without waiting for the disk: the text of this time becomes the file
     /// at the next, when the kernel has long written it.
-    pub fn renew(&mut self, meta: &Meta) -> Result<()> {
+    pub fn renew(&mut self, meta: &mut Meta) -> Result<()> {
         let text = meta.to_json();
         if std::mem::take(&mut self.staged) {
             self.commit()?;
@@ -103,10 +98,10 @@ impl MetaFile {
     }
 
     /// Replaces the file for the last time; on a full disk the reserved blocks take the text.
-    pub fn write_last(&mut self, meta: &Meta) -> Result<()> {
+    pub fn write_last(&mut self, meta: &mut Meta) -> Result<()> {
         let text = meta.to_json();
         if let Err(why) = self.fill(&text) {
-            return self.overwrite(text).map_err(|_| why);
+            return self.overwrite(&text).map_err(|_| why);
         }
         if let Some(file) = &self.reserve {
             let _ = file.set_len(text.len() as u64);
@@ -117,16 +112,28 @@ impl MetaFile {
     /// Writes into the blocks of the file itself, which has the reserve's size from the second time on: a machine that dies
     /// meanwhile may leave garbage, but otherwise a disk that was full at the last renewal would hide why the recording
     /// ended.
-    fn overwrite(&self, mut text: Vec<u8>) -> io::Result<()> {
+    fn overwrite(&self, text: &[u8]) -> io::Result<()> {
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
-        let file = fs::OpenOptions::new().write(true).custom_flags(flags).open(self.dir.join("meta.json"))?;
+        let mut file = fs::OpenOptions::new().write(true).custom_flags(flags).open(self.dir.join("meta.json"))?;
         let room = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
         if text.len() > room {
             return Err(nix::errno::Errno::ENOSPC.into());
         }
-        text.resize(room, b' ');
-        file.write_all_at(&text, 0)
+        write_padded(&mut file, text, room)
     }
+}
+
+/// Writes the text, and spaces behind it up to `size`: in pieces, for the recorder keeps the memory it once had.
+fn write_padded(file: &mut File, text: &[u8], size: usize) -> io::Result<()> {
+    file.write_all(text)?;
+    let mut left = size.saturating_sub(text.len());
+    let blank = [b' '; 1024];
+    while left > 0 {
+        let piece = blank.get(..left).unwrap_or(&blank);
+        file.write_all(piece)?;
+        left -= piece.len();
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -141,18 +148,18 @@ mod tests {
         fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
         let read = || Meta::from_json(&fs::read(dir.join("meta.json")).unwrap()).unwrap();
         let mut meta = Meta { format_version: 1, ..Meta::default() };
-        let mut file = MetaFile::create(&dir, &meta).unwrap();
+        let mut file = MetaFile::create(&dir, &mut meta).unwrap();
         meta.end_reason = "one".into();
-        file.renew(&meta).unwrap();
+        file.renew(&mut meta).unwrap();
         assert_eq!(read().end_reason, "");
         meta.end_reason = "two".into();
-        file.renew(&meta).unwrap();
+        file.renew(&mut meta).unwrap();
         assert_eq!(read().end_reason, "one");
         let reserved = fs::metadata(dir.join("meta.next")).unwrap().len();
         assert!(reserved as usize >= META_RESERVE + meta.to_json().len());
         meta.problems = vec!["a problem that is longer than what was there before".into(); 400];
-        file.write_last(&meta).unwrap();
-        assert_eq!(read(), meta);
+        file.write_last(&mut meta).unwrap();
+        assert_eq!(*read(), meta);
         assert!(!dir.join("meta.next").exists());
         fs::remove_dir_all(&dir).unwrap();
     }
@@ -162,9 +169,9 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("ftrace-analyzer-reserve-{}", std::process::id()));
         fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
         let mut meta = Meta { format_version: 1, ..Meta::default() };
-        let mut file = MetaFile::create(&dir, &meta).unwrap();
-        file.renew(&meta).unwrap();
-        file.renew(&meta).unwrap();
+        let mut file = MetaFile::create(&dir, &mut meta).unwrap();
+        file.renew(&mut meta).unwrap();
+        file.renew(&mut meta).unwrap();
         // In the place of the reserve stands what cannot be removed nor written, as on a full disk.
         let block = |file: &mut MetaFile| {
             file.reserve = None;
@@ -174,11 +181,11 @@ mod tests {
         let read = || Meta::from_json(&fs::read(dir.join("meta.json")).unwrap()).unwrap();
         block(&mut file);
         meta.end_reason = "No space left on device".into();
-        file.write_last(&meta).unwrap();
+        file.write_last(&mut meta).unwrap();
         assert_eq!(read().end_reason, meta.end_reason);
         meta.end_reason = "x".repeat(2 * META_RESERVE);
         block(&mut file);
-        assert!(file.write_last(&meta).is_err());
+        assert!(file.write_last(&mut meta).is_err());
         assert_eq!(read().end_reason, "No space left on device", "what was there stays");
         fs::remove_dir_all(&dir).unwrap();
     }

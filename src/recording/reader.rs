@@ -3,7 +3,6 @@
 
 use core::ops::ControlFlow;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +15,7 @@ use super::writer::parse_segment_name;
 use crate::error::{Error, Result};
 use crate::format::Event;
 use crate::ids::{CpuId, Timestamp};
+use crate::sys;
 
 /// One file of sub-buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ pub struct Recording {
     /// Its directory.
     pub dir: PathBuf,
     /// Its description.
-    pub meta: Meta,
+    pub meta: Box<Meta>,
     formats: Formats,
     segments: Vec<Segment>,
 }
@@ -74,9 +74,7 @@ pub(super) fn open_file(path: &Path) -> Result<fs::File> {
 }
 
 fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
-    let file = open_file(path)?;
-    let mut bytes = Vec::new();
-    file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(|why| Error::io("read", path, why))?;
+    let bytes = sys::read_on(&open_file(path)?, max).map_err(|why| Error::io("read", path, why))?;
     if bytes.len() > max {
         return Err(Error::limit(format!("{} is larger than expected", path.display()), max as u64));
     }
@@ -89,12 +87,10 @@ impl Recording {
         let meta = Recording::read_meta(dir)?;
         let formats = Formats::from_bytes(&read_bounded(&dir.join("formats"), 1 << 20)?)?;
         let mut segments = Vec::new();
-        let entries = fs::read_dir(dir).map_err(|why| Error::io("list", dir, why))?;
-        for entry in entries.flatten() {
-            let name = entry.file_name();
+        for name in sys::names(dir).map_err(|why| Error::io("list", dir, why))? {
             let Some((cpu, index)) = name.to_str().and_then(parse_segment_name) else { continue };
             // Links, pipes and directories of such a name are none of a recorder's.
-            let Ok(file) = entry.metadata() else { continue };
+            let Ok(file) = fs::symlink_metadata(dir.join(&name)) else { continue };
             if file.is_file() {
                 segments.push(Segment { cpu, index, bytes: file.len() });
             }
@@ -104,14 +100,9 @@ impl Recording {
     }
 
     /// Reads only `meta.json` of the recording in `dir`.
-    pub fn read_meta(dir: &Path) -> Result<Meta> {
+    pub fn read_meta(dir: &Path) -> Result<Box<Meta>> {
         let path = dir.join("meta.json");
-        Meta::from_json(&read_bounded(&path, META_MAX)?).map_err(|mut why| {
-            if let crate::error::Kind::Malformed { what, .. } = &mut why.kind {
-                *what = format!("{}: {what}", path.display());
-            }
-            why
-        })
+        Meta::from_json(&read_bounded(&path, META_MAX)?).map_err(|why| why.within(format_args!("{}", path.display())))
     }
 
     /// Where the execve of the container's program is among the events that were overwritten or removed, all that is left
@@ -208,30 +199,30 @@ impl Recording {
 }
 
 fn has_segments(dir: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(dir) else { return false };
-    entries.flatten().any(|entry| entry.file_name().to_str().and_then(parse_segment_name).is_some())
+    let names = sys::names(dir).unwrap_or_default();
+    names.iter().any(|name| name.to_str().and_then(parse_segment_name).is_some())
 }
 
 /// The recordings below `dir`, oldest first; what cannot be read comes with its error. A directory that is not there
 /// holds none.
-pub fn list_recordings(dir: &Path) -> Result<Vec<(PathBuf, Result<Meta>)>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
+pub fn list_recordings(dir: &Path) -> Result<Vec<(PathBuf, Result<Box<Meta>>)>> {
+    let names = match sys::names(dir) {
+        Ok(names) => names,
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(why) => return Err(Error::io("list", dir, why)),
     };
     let mut found = Vec::new();
-    for entry in entries.flatten() {
-        let path = entry.path();
+    for name in names {
+        let path = dir.join(name);
         // A directory without a description may be a recording that begins just now, but not once it has sub-buffers.
         if path.join("meta.json").exists() || has_segments(&path) {
             let meta = Recording::read_meta(&path);
             found.push((path, meta));
         }
     }
-    let start = |meta: &Result<Meta>| {
+    let start = |meta: &Result<Box<Meta>>| {
         meta.as_ref().ok().and_then(|meta| meta.anchors.first().map(|anchor| anchor.realtime_ns)).unwrap_or(0)
     };
-    found.sort_by(|(a, a_meta), (b, b_meta)| start(a_meta).cmp(&start(b_meta)).then_with(|| a.cmp(b)));
+    found.sort_unstable_by(|(a, a_meta), (b, b_meta)| start(a_meta).cmp(&start(b_meta)).then_with(|| a.cmp(b)));
     Ok(found)
 }

@@ -186,6 +186,15 @@ impl CpuStream {
     /// Moves the head on; [`Head::None`] where nothing more is there (yet).
     #[inline]
     fn advance(&mut self) -> Result<()> {
+        if self.next_record() {
+            return Ok(());
+        }
+        self.advance_page()
+    }
+
+    /// Sets the head to the sub-buffer's next record or to its damage; false behind the last one.
+    #[inline]
+    fn next_record(&mut self) -> bool {
         let data = self.buf.get(self.data.clone()).unwrap_or_default();
         match self.cursor.next(data) {
             Some(Ok(record)) => {
@@ -193,14 +202,11 @@ impl CpuStream {
                 self.head = Head::Record { ts: record.ts, data: end - record.data.len()..end };
                 self.last_ts = record.ts;
                 self.counts.records += 1;
-                Ok(())
             }
-            Some(Err(error)) => {
-                self.set_damaged(self.data.start, error.into());
-                Ok(())
-            }
-            None => self.advance_page(),
+            Some(Err(error)) => self.set_damaged(self.data.start, error.into()),
+            None => return false,
         }
+        true
     }
 
     fn set_damaged(&mut self, at: usize, error: Damage) {
@@ -284,10 +290,10 @@ impl CpuStream {
             let count = match page.missed() {
                 Missed::None => {
                     // The caller's loop would come straight back here for an empty page.
-                    match self.first_record() {
-                        Some(()) => return Ok(()),
-                        None => continue,
+                    if self.next_record() {
+                        return Ok(());
                     }
+                    continue;
                 }
                 Missed::Count(count) => {
                     self.counts.lost = self.counts.lost.saturating_add(count);
@@ -301,21 +307,6 @@ impl CpuStream {
             self.head = Head::Lost { from, to: page.timestamp().max(from), count };
             return Ok(());
         }
-    }
-
-    /// Sets the head to the page's first record or to its damage; `None` for a page without records.
-    fn first_record(&mut self) -> Option<()> {
-        let data = self.buf.get(self.data.clone()).unwrap_or_default();
-        match self.cursor.next(data)? {
-            Ok(record) => {
-                let end = self.data.start + self.cursor.at;
-                self.head = Head::Record { ts: record.ts, data: end - record.data.len()..end };
-                self.last_ts = record.ts;
-                self.counts.records += 1;
-            }
-            Err(error) => self.set_damaged(self.data.start, error.into()),
-        }
-        Some(())
     }
 
     /// Reads the next chunk; false where there is none (yet).
@@ -412,7 +403,7 @@ impl CpuStream {
                     return Ok(true);
                 }
                 // Trimmed by the recorder's size limit between listing and opening.
-                Err(why) if matches!(why.kind, Kind::NotFound { .. }) => {}
+                Err(why) if why.kind() == Kind::NotFound => {}
                 Err(why) => return Err(why),
             }
         }
@@ -439,49 +430,49 @@ impl Stream {
     /// Calls `f` for everything up to and including the time `until`, in time order, until it breaks. May be called again
     /// with a later time; a stream that waits for its recorder ([`Tail::Wait`]) then sees what came in meanwhile.
     pub fn run(&mut self, until: Timestamp, mut f: impl FnMut(Item<'_>) -> ControlFlow<()>) -> Result<ControlFlow<()>> {
+        self.look_again()?;
+        while let Some((index, limit)) = self.first(until) {
+            let Some(cpu) = self.cpus.get_mut(index) else { break };
+            while cpu.head_ts().is_some_and(|ts| ts <= limit) {
+                let flow = cpu.item(&self.schema).map_or(ControlFlow::Continue(()), &mut f);
+                cpu.advance()?;
+                if flow.is_break() {
+                    return Ok(flow);
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Reads on where the end was reached: the recorder may have written meanwhile.
+    fn look_again(&mut self) -> Result<()> {
         for cpu in &mut self.cpus {
             if matches!(cpu.head, Head::None) {
                 cpu.advance()?;
             }
         }
-        loop {
-            let mut best: Option<(usize, Timestamp)> = None;
-            // The head that comes after the best one: up to there the best CPU can go on alone.
-            let mut second: Option<(usize, Timestamp)> = None;
-            for (index, cpu) in self.cpus.iter().enumerate() {
-                let Some(ts) = cpu.head_ts() else { continue };
-                match best {
-                    Some((_, best_ts)) if ts >= best_ts => {
-                        if !second.is_some_and(|(_, second_ts)| ts >= second_ts) {
-                            second = Some((index, ts));
-                        }
+        Ok(())
+    }
+
+    /// The CPU whose head comes first, and the time up to which it can go on alone; `None` if all heads lie behind `until`.
+    fn first(&self, until: Timestamp) -> Option<(usize, Timestamp)> {
+        let mut best: Option<(usize, Timestamp)> = None;
+        // How far the best CPU may go before the next one's turn.
+        let mut limit = until;
+        for (index, cpu) in self.cpus.iter().enumerate() {
+            let Some(ts) = cpu.head_ts().filter(|ts| *ts <= until) else { continue };
+            match best {
+                Some((_, best_ts)) if ts >= best_ts => limit = limit.min(ts),
+                _ => {
+                    // The CPU that was best so far comes first at equal times, and it lies behind this one's head.
+                    if let Some((_, best_ts)) = best {
+                        limit = best_ts - 1;
                     }
-                    _ => {
-                        second = best;
-                        best = Some((index, ts));
-                    }
+                    best = Some((index, ts));
                 }
-            }
-            let Some((index, _)) = best else { return Ok(ControlFlow::Continue(())) };
-            let Some(cpu) = self.cpus.get_mut(index) else { return Ok(ControlFlow::Continue(())) };
-            let limit = match second {
-                Some((other, ts)) if other < index => ts.saturating_sub(1).min(until),
-                Some((_, ts)) => ts.min(until),
-                None => until,
-            };
-            let mut moved = false;
-            while cpu.head_ts().is_some_and(|ts| ts <= limit || (!moved && ts <= until)) {
-                moved = true;
-                if cpu.emit(&self.schema, &mut f).is_break() {
-                    cpu.advance()?;
-                    return Ok(ControlFlow::Break(()));
-                }
-                cpu.advance()?;
-            }
-            if !moved {
-                return Ok(ControlFlow::Continue(()));
             }
         }
+        best.map(|(index, _)| (index, limit))
     }
 
     /// What has been passed on so far, over all CPUs. A CPU's next event is counted already.
@@ -500,22 +491,23 @@ impl Stream {
 }
 
 impl CpuStream {
+    /// The head as an item; `None` for a record shorter than its common fields, which is not one of the kernel's: it counts,
+    /// and says nothing.
     #[inline]
-    fn emit(&self, schema: &Schema, f: &mut impl FnMut(Item<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn item(&self, schema: &Schema) -> Option<Item<'_>> {
         let cpu = self.cpu;
-        match &self.head {
-            Head::None => ControlFlow::Continue(()),
+        Some(match &self.head {
+            Head::None => return None,
             Head::Record { ts, data } => {
                 let data = self.buf.get(data.clone()).unwrap_or_default();
-                // A record shorter than its common fields is not one of the kernel's; it counts, and says nothing.
-                let Some(common) = Schema::common(data) else { return ControlFlow::Continue(()) };
-                f(Item::Event { ts: *ts, cpu, pid: common.pid, event: schema.decode(common.id, data) })
+                let common = Schema::common(data)?;
+                Item::Event { ts: *ts, cpu, pid: common.pid, event: schema.decode(common.id, data) }
             }
-            Head::Lost { from, to, count } => f(Item::Lost { cpu, from: *from, to: *to, count: *count }),
+            Head::Lost { from, to, count } => Item::Lost { cpu, from: *from, to: *to, count: *count },
             Head::Damaged { ts, index, offset, error } => {
                 let file = self.dir.join(segment_name(cpu, *index));
-                f(Item::Damaged { cpu, ts: *ts, file, offset: *offset, error: *error })
+                Item::Damaged { cpu, ts: *ts, file, offset: *offset, error: *error }
             }
-        }
+        })
     }
 }

@@ -8,9 +8,8 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
@@ -20,6 +19,7 @@ use super::meta_file::MetaFile;
 use crate::error::{Error, Kind, Result};
 use crate::ids::CpuId;
 use crate::ringbuf::{Page, PageLayout};
+use crate::sys;
 
 /// Smallest size of a segment in bytes; below, the directory would fill with files.
 const SEGMENT_MIN: u64 = 256 << 10;
@@ -61,16 +61,18 @@ pub struct SegmentWriter {
     index: u32,
     file: Option<File>,
     offset: u64,
-    opened: Instant,
+    /// When its file was opened, in milliseconds of the monotonic clock.
+    opened: u64,
 }
 
-/// A finished segment, oldest first in its queue.
+/// A finished segment.
 #[derive(Debug)]
 struct Closed {
     cpu: CpuId,
     index: u32,
     bytes: u64,
-    at: Instant,
+    /// When it was finished, in milliseconds of the monotonic clock.
+    at: u64,
 }
 
 /// The directory of one recording, open for writing.
@@ -80,10 +82,12 @@ pub struct Store {
     pub dir: PathBuf,
     layout: PageLayout,
     max_size: u64,
-    max_age: Option<Duration>,
+    /// In milliseconds; `u64::MAX` is no limit.
+    max_age: u64,
     segment_size: u64,
     cpus: Vec<SegmentWriter>,
-    closed: std::collections::VecDeque<Closed>,
+    /// Oldest first.
+    closed: Vec<Closed>,
     bytes: u64,
     /// What the limits removed so far.
     pub trimmed: Trimmed,
@@ -112,7 +116,7 @@ pub fn create_base(base: &Path) -> Result<()> {
     if !base.is_absolute() {
         return Err(Error::usage(format!("--dir {} is not an absolute path", base.display())));
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(base).map_err(|why| Error::io("create", base, why))?;
+    sys::make_dirs(base).map_err(|why| Error::io("create", base, why.into()))?;
     check_base(base)
 }
 
@@ -122,21 +126,21 @@ impl Store {
         base: &Path,
         name: &str,
         formats: &Formats,
-        meta: &Meta,
+        meta: &mut Meta,
         cpus: &[CpuId],
     ) -> Result<(Store, MetaFile)> {
         create_base(base)?;
         let dir = base.join(name);
-        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(|why| Error::io("create", &dir, why))?;
+        sys::make_dir(&dir).map_err(|why| Error::io("create", &dir, why.into()))?;
         let made = Store::fill(&dir, formats, meta, cpus);
         if made.is_err() {
             // Undo, so that a start that failed leaves nothing.
-            let _ = fs::remove_dir_all(&dir);
+            let _ = sys::remove_dir_with_files(&dir);
         }
         made
     }
 
-    fn fill(dir: &Path, formats: &Formats, meta: &Meta, cpus: &[CpuId]) -> Result<(Store, MetaFile)> {
+    fn fill(dir: &Path, formats: &Formats, meta: &mut Meta, cpus: &[CpuId]) -> Result<(Store, MetaFile)> {
         let path = dir.join("formats");
         create_new(&path)?.write_all(formats.as_bytes()).map_err(|why| Error::io("write", &path, why))?;
         let meta_file = MetaFile::create(dir, meta)?;
@@ -144,19 +148,19 @@ impl Store {
     }
 
     fn empty(dir: &Path, meta: &Meta, cpus: &[CpuId]) -> Result<Store> {
-        let max_size = meta.options.max_size;
+        let (max_size, max_age_s) = (meta.options.max_size, meta.options.max_age_s);
         let segment_size = if max_size == 0 { SEGMENT_MAX } else { (max_size / PARTS).clamp(SEGMENT_MIN, SEGMENT_MAX) };
         Ok(Store {
             dir: dir.to_owned(),
             layout: meta.layout()?,
             max_size,
-            max_age: (meta.options.max_age_s > 0).then(|| Duration::from_secs(meta.options.max_age_s)),
+            max_age: if max_age_s == 0 { u64::MAX } else { max_age_s.saturating_mul(1000) },
             segment_size,
             cpus: cpus
                 .iter()
-                .map(|cpu| SegmentWriter { cpu: *cpu, index: 0, file: None, offset: 0, opened: Instant::now() })
+                .map(|cpu| SegmentWriter { cpu: *cpu, index: 0, file: None, offset: 0, opened: 0 })
                 .collect(),
-            closed: std::collections::VecDeque::new(),
+            closed: Vec::new(),
             bytes: 0,
             trimmed: Trimmed::default(),
         })
@@ -165,8 +169,8 @@ impl Store {
     /// Opens the directory of a recorder that died, to add what the kernel still has: behind the last segments.
     pub fn reopen(dir: &Path, meta: &Meta, cpus: &[CpuId]) -> Result<Store> {
         let mut store = Store::empty(dir, meta, cpus)?;
-        let entries = fs::read_dir(dir).map_err(|why| Error::io("list", dir, why))?;
-        for (cpu, index) in entries.flatten().filter_map(|entry| parse_segment_name(entry.file_name().to_str()?)) {
+        for name in sys::names(dir).map_err(|why| Error::io("list", dir, why))? {
+            let Some((cpu, index)) = name.to_str().and_then(parse_segment_name) else { continue };
             if let Some(writer) = store.cpus.iter_mut().find(|writer| writer.cpu == cpu) {
                 writer.index = writer.index.max(index + 1);
             }
@@ -183,31 +187,26 @@ impl Store {
     /// The file to append to for the CPU at `slot` (its place in the list given to [`Store::create`]) and the offset to
     /// write at; a full or old segment is closed and the next one opened.
     pub fn target(&mut self, slot: usize) -> Result<(&File, u64)> {
-        let part_age = self.max_age.map(|age| age / PARTS as u32);
+        let now = sys::monotonic_ms();
         let Some(writer) = self.cpus.get_mut(slot) else {
-            return Err(Error::new(Kind::Bug(format!("no segment writer {slot}"))));
+            return Err(Error::new(Kind::Bug, format!("no segment writer {slot}")));
         };
         let full = writer.offset >= self.segment_size;
-        let old = part_age.is_some_and(|age| writer.offset > 0 && writer.opened.elapsed() >= age);
+        let old = writer.offset > 0 && now - writer.opened >= self.max_age / PARTS;
         if writer.file.is_some() && (full || old) {
             writer.file = None;
-            self.closed.push_back(Closed {
-                cpu: writer.cpu,
-                index: writer.index,
-                bytes: writer.offset,
-                at: Instant::now(),
-            });
+            self.closed.push(Closed { cpu: writer.cpu, index: writer.index, bytes: writer.offset, at: now });
             writer.index += 1;
             writer.offset = 0;
         }
         if writer.file.is_none() {
             let path = self.dir.join(segment_name(writer.cpu, writer.index));
             writer.file = Some(create_new(&path)?);
-            writer.opened = Instant::now();
+            writer.opened = now;
         }
         match &writer.file {
             Some(file) => Ok((file, writer.offset)),
-            None => Err(Error::new(Kind::Bug("segment not open".into()))),
+            None => Err(Error::new(Kind::Bug, "segment not open".into())),
         }
     }
 
@@ -250,12 +249,11 @@ impl Store {
     pub fn trim(&mut self) -> Result<()> {
         loop {
             let too_large = self.max_size > 0 && self.bytes > self.max_size;
-            let too_old =
-                self.closed.front().is_some_and(|closed| self.max_age.is_some_and(|age| closed.at.elapsed() > age));
-            if !(too_large || too_old) {
+            let Some(oldest) = self.closed.first() else { return Ok(()) };
+            if !too_large && sys::monotonic_ms() - oldest.at <= self.max_age {
                 return Ok(());
             }
-            let Some(closed) = self.closed.pop_front() else { return Ok(()) };
+            let closed = self.closed.remove(0);
             let path = self.dir.join(segment_name(closed.cpu, closed.index));
             self.trimmed.events += count_records(&path, &self.layout)?;
             self.trimmed.segments += 1;
@@ -268,13 +266,19 @@ impl Store {
     /// Makes what was written durable. May take as long as the disk takes for the whole recording, so it is done when
     /// nobody waits: a power failure before that shows in the report as events that were not stored.
     pub fn sync(&self) {
-        let segments = self.closed.iter().map(|closed| segment_name(closed.cpu, closed.index));
-        let open = self.cpus.iter().filter(|writer| writer.file.is_some());
-        let names = segments.chain(open.map(|writer| segment_name(writer.cpu, writer.index)));
-        for name in names.chain(["meta.json".to_owned(), ".".to_owned()]) {
-            if let Ok(file) = File::open(self.dir.join(name)) {
-                let _ = file.sync_data();
-            }
+        for closed in &self.closed {
+            self.sync_file(&segment_name(closed.cpu, closed.index));
+        }
+        for writer in self.cpus.iter().filter(|writer| writer.file.is_some()) {
+            self.sync_file(&segment_name(writer.cpu, writer.index));
+        }
+        self.sync_file("meta.json");
+        self.sync_file(".");
+    }
+
+    fn sync_file(&self, name: &str) {
+        if let Ok(file) = File::open(self.dir.join(name)) {
+            let _ = file.sync_data();
         }
     }
 }
@@ -317,10 +321,10 @@ mod tests {
     #[test]
     fn a_directory_that_others_can_write_is_refused() {
         let dir = std::env::temp_dir().join(format!("ftrace-analyzer-base-{}", std::process::id()));
-        fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        sys::make_dir(&dir).unwrap();
         assert!(check_base(&dir).is_ok());
         fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        assert!(check_base(&dir).unwrap_err().hint.is_some());
+        assert!(check_base(&dir).unwrap_err().remedy().is_some());
         fs::remove_dir(&dir).unwrap();
         assert!(create_base(Path::new("relative")).is_err());
     }

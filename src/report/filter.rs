@@ -4,37 +4,50 @@
 //! Filters choose what is shown, never what is counted as decoded or lost. A list of calls is compiled to a set of numbers
 //! per ABI, so that asking costs a bit test.
 
+use super::out::push_safe;
 use crate::arch::{Abi, Arch};
 use crate::calls::{Call, Note, What};
 use crate::error::{Error, Result};
 use crate::ids::{Pid, SyscallNr, Timestamp};
+use crate::json::push_i64;
 use crate::syscalls;
+use crate::words::{quoted, trim};
 
-/// Numbers below this are in the bit set; those above (ARM's private calls) are few.
-const BITS: usize = 1024;
+/// Numbers of one ABI that a set holds: those below [`PLAIN`], and ARM's private calls behind them.
+const PLACES: usize = 1024;
+
+/// Numbers below this have the place of their number.
+const PLAIN: SyscallNr = 1000;
+
+/// Of ARM's private calls; see `syscalls`.
+const PRIVATE: SyscallNr = 0xf_0000;
 
 /// The numbers of one ABI.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct NrSet {
     abi: Abi,
-    bits: [u64; BITS / 64],
-    others: Vec<SyscallNr>,
+    bits: [u64; PLACES / 64],
 }
 
 impl NrSet {
-    fn insert(&mut self, nr: SyscallNr) {
-        match usize::try_from(nr).ok().and_then(|at| self.bits.get_mut(at / 64).map(|word| (word, at % 64))) {
-            Some((word, bit)) => *word |= 1 << bit,
-            None => self.others.push(nr),
+    /// Where a number's bit is; none for a number that no call has.
+    #[inline]
+    fn place(nr: SyscallNr) -> Option<(usize, u64)> {
+        let at = if nr < PLAIN { nr } else { nr.wrapping_sub(PRIVATE).checked_add(PLAIN)? };
+        let at = usize::try_from(at).ok().filter(|at| *at < PLACES)?;
+        Some((at / 64, 1 << (at % 64)))
+    }
+
+    fn set(&mut self, nr: SyscallNr, there: bool) {
+        let Some((word, bit)) = NrSet::place(nr) else { return };
+        if let Some(word) = self.bits.get_mut(word) {
+            *word = if there { *word | bit } else { *word & !bit };
         }
     }
 
     #[inline]
     fn contains(&self, nr: SyscallNr) -> bool {
-        match usize::try_from(nr).ok().and_then(|at| self.bits.get(at / 64).map(|word| (word, at % 64))) {
-            Some((word, bit)) => word >> bit & 1 != 0,
-            None => self.others.contains(&nr),
-        }
+        NrSet::place(nr).is_some_and(|(word, bit)| self.bits.get(word).is_some_and(|word| word & bit != 0))
     }
 }
 
@@ -50,38 +63,24 @@ impl SyscallList {
     /// Reads `openat,read`, `!futex,!read` or, as strace has it, `!futex,read` (all but these). A name must exist in one of
     /// the ABIs of the machine; after names to show, `!` takes names out again.
     pub fn parse(text: &str, arch: Arch) -> Result<SyscallList> {
-        let abis: Vec<Abi> = core::iter::once(arch.native_abi()).chain(arch.compat_abi()).collect();
-        let empty = |abi: &Abi| NrSet { abi: *abi, bits: [0; BITS / 64], others: Vec::new() };
-        let mut named: Vec<NrSet> = abis.iter().map(empty).collect();
-        let mut without: Vec<NrSet> = named.clone();
-        let exclude = text.trim_start().starts_with('!');
-        for word in text.split(',').map(str::trim) {
-            let (to, name) = match word.strip_prefix('!') {
-                Some(name) if !exclude => (&mut without, name.trim_start()),
-                Some(name) => (&mut named, name.trim_start()),
-                None => (&mut named, word),
-            };
-            if let Some(class) = name.strip_prefix('%') {
-                return Err(Error::usage(format!("the class %{class} is not known")).hint("name the system calls"));
-            }
-            let mut found = false;
-            for set in to.iter_mut() {
-                if let Some(nr) = syscalls::number(set.abi, name) {
-                    set.insert(nr);
-                    found = true;
+        let mut sets = Vec::new();
+        for abi in [Some(arch.native_abi()), arch.compat_abi()].into_iter().flatten() {
+            sets.push(NrSet { abi, bits: [0; PLACES / 64] });
+        }
+        let exclude = trim(text).starts_with('!');
+        // Names that `!` takes out again go last, wherever they stand.
+        for taking_out in [false, true] {
+            for word in text.split(',').map(trim) {
+                let (marked, name) = match word.strip_prefix('!') {
+                    Some(name) => (true, trim(name)),
+                    None => (false, word),
+                };
+                if (marked && !exclude) == taking_out {
+                    put(&mut sets, name, !taking_out)?;
                 }
             }
-            if !found {
-                return Err(unknown(name, &abis));
-            }
         }
-        for (set, without) in named.iter_mut().zip(&without) {
-            for (word, gone) in set.bits.iter_mut().zip(&without.bits) {
-                *word &= !gone;
-            }
-            set.others.retain(|nr| !without.others.contains(nr));
-        }
-        Ok(SyscallList { exclude, sets: named })
+        Ok(SyscallList { exclude, sets })
     }
 
     /// Whether a call is in the list.
@@ -92,12 +91,26 @@ impl SyscallList {
     }
 }
 
-fn unknown(name: &str, abis: &[Abi]) -> Error {
-    let error = Error::usage(format!("there is no system call {name:?}"));
-    match abis.iter().find_map(|abi| syscalls::nearest(*abi, name)) {
+/// Puts the number that `name` has in each ABI into the sets, or takes it out.
+fn put(sets: &mut [NrSet], name: &str, there: bool) -> Result<()> {
+    if let Some(class) = name.strip_prefix('%') {
+        return Err(Error::usage(format!("the class %{class} is not known")).hint("name the system calls"));
+    }
+    let mut found = false;
+    for set in sets.iter_mut() {
+        if let Some(nr) = syscalls::number(set.abi, name) {
+            set.set(nr, there);
+            found = true;
+        }
+    }
+    if found {
+        return Ok(());
+    }
+    let error = Error::usage(format!("there is no system call {}", quoted(name)));
+    Err(match sets.iter().find_map(|set| syscalls::nearest(set.abi, name)) {
         Some(nearest) => error.hint(format!("did you mean {nearest}?")),
         None => error,
-    }
+    })
 }
 
 /// What is wanted; the default is all of the container's own.
@@ -124,7 +137,9 @@ pub struct Filter {
 impl Filter {
     /// Whether everything but the runtime's set-up is wanted.
     pub fn is_all(&self) -> bool {
-        *self == Filter { with_runtime: self.with_runtime, ..Filter::default() }
+        let bounds = self.since.is_some() || self.until.is_some() || self.min_duration.is_some();
+        let task = self.pid.is_some() || self.comm.is_some();
+        !(bounds || task || self.errors_only || self.syscalls.is_some())
     }
 
     #[inline]
@@ -161,31 +176,22 @@ impl Filter {
         self.in_time(note.ts) && (of_all || self.of_task(note.pid, note.tgid, note.comm.as_bytes(), note.runtime))
     }
 
-    /// The filter in words, for a report that shows nothing; empty without one.
-    pub fn describe(&self) -> String {
-        let mut words = Vec::new();
-        if self.syscalls.is_some() {
-            words.push("--syscalls".to_owned());
-        }
-        if self.errors_only {
-            words.push("--errors-only".to_owned());
-        }
-        if let Some(pid) = self.pid {
-            words.push(format!("--pid {pid}"));
-        }
-        if let Some(comm) = &self.comm {
-            words.push(format!("--comm {}", comm.escape_ascii()));
-        }
-        if self.since.is_some() {
-            words.push("--since".to_owned());
-        }
-        if self.until.is_some() {
-            words.push("--until".to_owned());
-        }
-        if self.min_duration.is_some() {
-            words.push("--min-duration".to_owned());
-        }
-        words.join(" ")
+    /// Appends the filter's options as they were given, each behind a blank, for a report that shows nothing.
+    pub fn describe(&self, out: &mut Vec<u8>) {
+        let mut option = |given: bool, name: &str, value: &dyn Fn(&mut Vec<u8>)| {
+            if given {
+                out.extend_from_slice(name.as_bytes());
+                value(out);
+            }
+        };
+        let none = |_: &mut Vec<u8>| {};
+        option(self.syscalls.is_some(), " --syscalls", &none);
+        option(self.errors_only, " --errors-only", &none);
+        option(self.pid.is_some(), " --pid ", &|out| push_i64(out, i64::from(self.pid.unwrap_or(0))));
+        option(self.comm.is_some(), " --comm ", &|out| push_safe(out, self.comm.as_deref().unwrap_or_default()));
+        option(self.since.is_some(), " --since", &none);
+        option(self.until.is_some(), " --until", &none);
+        option(self.min_duration.is_some(), " --min-duration", &none);
     }
 }
 
@@ -248,7 +254,7 @@ mod tests {
     #[test]
     fn unknown_names_and_classes_are_usage_errors_with_a_hint() {
         let error = SyscallList::parse("openat,raed", Arch::X86_64).unwrap_err();
-        assert_eq!((error.exit_code(), error.hint.as_deref()), (2, Some("did you mean read?")));
+        assert_eq!((error.exit_code(), error.remedy()), (2, Some("did you mean read?")));
         for wrong in ["%file", "", "!", "read,,write", "frobnicate", "!frobnicate"] {
             assert_eq!(SyscallList::parse(wrong, Arch::X86_64).unwrap_err().exit_code(), 2, "{wrong}");
         }

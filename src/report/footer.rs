@@ -54,8 +54,8 @@ fn push_empty(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outco
             number(buf, outcome.runtime, "call", "calls");
             buf.extend_from_slice(b" of the runtime's own (--with-runtime shows them); ");
         } else if outcome.hidden > 0 {
-            buf.extend_from_slice(b"nothing passes the filter ");
-            buf.extend_from_slice(options.filter.describe().as_bytes());
+            buf.extend_from_slice(b"nothing passes the filter");
+            options.filter.describe(buf);
             buf.extend_from_slice(b" (");
             number(buf, outcome.hidden, "call", "calls");
             buf.extend_from_slice(b" kept back); ");

@@ -65,7 +65,7 @@ impl Histogram {
 
     /// The value that `permille` of 1000 values do not exceed; 0 without values.
     pub fn percentile(&self, permille: u64) -> u64 {
-        let rank = (u128::from(self.total) * u128::from(permille)).div_ceil(1000).max(1) as u64;
+        let rank = self.total.saturating_mul(permille).div_ceil(1000).max(1);
         let mut below = 0;
         for (at, count) in self.counts.iter().enumerate() {
             below += count;

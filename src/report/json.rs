@@ -6,12 +6,13 @@
 //! millions, and each member's name is fixed.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 
-use super::out::{push_hex, Out};
+use super::out::{push_hexes, Out, Who};
 use super::summary::{Row, Sums};
-use super::text::push_signal;
+use super::text::{push_signal, registers};
 use super::time::Clock;
-use super::{wall_span, Filter, Options, Outcome, Printer, Tally};
+use super::{wall_span, Gate, Options, Outcome, Printer, Tally};
 use crate::calls::{Call, Cause, End, Lines, Note, What};
 use crate::ids::Pid;
 use crate::json::{push_escaped, push_i64, push_u64, Json};
@@ -27,10 +28,9 @@ const EXACT: i64 = (1 << 53) - 1;
 /// Prints one object a line.
 pub(crate) struct JsonLines<'a> {
     out: Out<'a>,
-    filter: Filter,
-    all: bool,
+    gate: Gate<'a>,
     clock: Clock,
-    tally: Tally,
+    who: Who,
     json: Json,
 }
 
@@ -48,7 +48,7 @@ fn recording_members(json: &mut Json, recording: &Recording) {
     json.key("host").begin_object().field_str("node", &meta.host.node).field_str("kernel", &meta.host.release);
     json.field_str("machine", &meta.host.machine).field_u64("cpus", u64::from(meta.host.cpus)).end_object();
     json.field_str("mode", &meta.options.mode).field_str("clock", &meta.clock);
-    json.key("start").string(&recording.started().to_string());
+    json.key("start").quoted_u64(recording.started());
     json.field_u64("span_ns", wall_span(meta));
 }
 
@@ -83,13 +83,12 @@ fn outcome_members(json: &mut Json, recording: &Recording, outcome: &Outcome) {
 }
 
 impl<'a> JsonLines<'a> {
-    pub fn new(meta: &Meta, options: &Options, to: impl Write + 'a) -> JsonLines<'a> {
+    pub fn new(meta: &Meta, options: &'a Options, to: impl Write + 'a) -> JsonLines<'a> {
         JsonLines {
             out: Out::new(to),
-            filter: options.filter.clone(),
-            all: options.filter.is_all(),
+            gate: Gate::new(options),
             clock: Clock::new(meta),
-            tally: Tally::default(),
+            who: Who::new(push_task),
             json: Json::new(),
         }
     }
@@ -103,23 +102,13 @@ impl<'a> JsonLines<'a> {
         self.out.buf.extend_from_slice(json.as_bytes());
     }
 
-    pub fn into_out(self) -> Out<'a> {
-        self.out
-    }
-
-    pub fn out(&mut self) -> &mut Out<'a> {
-        &mut self.out
-    }
-
-    /// A call's line up to its result; `kind` is `call`, `unfinished` or `resumed`.
-    fn call_line(&mut self, kind: &[u8], call: &Call) {
-        self.tally.shown += 1;
+    fn call_line(&mut self, call: &Call) {
+        self.gate.tally.shown += 1;
         let real = self.clock.realtime(call.entered);
         let buf = &mut self.out.buf;
-        buf.extend_from_slice(b"{\"type\":\"");
-        buf.extend_from_slice(kind);
-        push_task(buf, real, call.pid, call.tgid, call.comm.as_bytes());
-        buf.extend_from_slice(b",\"abi\":\"");
+        buf.extend_from_slice(b"{\"type\":\"call\",\"ts\":\"");
+        push_u64(buf, real);
+        self.who.push(buf, call.pid, call.tgid, &call.comm);
         buf.extend_from_slice(call.abi.name().as_bytes());
         buf.extend_from_slice(b"\",\"nr\":");
         push_i64(buf, i64::from(call.nr));
@@ -130,16 +119,9 @@ impl<'a> JsonLines<'a> {
         }
         let no_args = matches!(call.end, End::StartUnknown | End::Refused);
         if !no_args {
-            buf.extend_from_slice(b",\"args\":[");
-            let mask = if call.abi.is_32bit() { u64::from(u32::MAX) } else { u64::MAX };
-            let mut separator: &[u8] = b"\"";
-            for arg in call.args {
-                buf.extend_from_slice(separator);
-                separator = b",\"";
-                push_hex(buf, arg & mask);
-                buf.push(b'"');
-            }
-            buf.push(b']');
+            buf.extend_from_slice(b",\"args\":[\"");
+            push_hexes(buf, &registers(call), b"\",\"");
+            buf.extend_from_slice(b"\"]");
         }
         if matches!(call.end, End::Returned | End::StartUnknown | End::Refused) {
             push_ret(buf, call);
@@ -165,11 +147,8 @@ impl<'a> JsonLines<'a> {
     }
 }
 
-/// `","ts":…,"pid":…,"tgid":…,"comm":…`, behind the type's name.
-#[inline]
-fn push_task(buf: &mut Vec<u8>, real: u64, pid: Pid, tgid: Pid, comm: &[u8]) {
-    buf.extend_from_slice(b"\",\"ts\":\"");
-    push_u64(buf, real);
+/// `","pid":…,"tgid":…,"comm":…,"abi":"`, behind the time.
+fn push_task(buf: &mut Vec<u8>, pid: Pid, tgid: Pid, comm: &[u8]) {
     buf.extend_from_slice(b"\",\"pid\":");
     push_i64(buf, i64::from(pid));
     if tgid != 0 {
@@ -177,11 +156,8 @@ fn push_task(buf: &mut Vec<u8>, real: u64, pid: Pid, tgid: Pid, comm: &[u8]) {
         push_i64(buf, i64::from(tgid));
     }
     buf.extend_from_slice(b",\"comm\":\"");
-    match core::str::from_utf8(comm) {
-        Ok(comm) => push_escaped(buf, comm),
-        Err(_) => push_escaped(buf, &String::from_utf8_lossy(comm)),
-    }
-    buf.push(b'"');
+    push_escaped(buf, comm);
+    buf.extend_from_slice(b"\",\"abi\":\"");
 }
 
 fn push_ret(buf: &mut Vec<u8>, call: &Call) {
@@ -202,12 +178,8 @@ fn push_ret(buf: &mut Vec<u8>, call: &Call) {
 
 impl Lines for JsonLines<'_> {
     fn call(&mut self, call: &Call) {
-        if call.runtime && !self.filter.with_runtime {
-            self.tally.runtime += 1;
-        } else if self.all || self.filter.wants(call) {
-            self.call_line(b"call", call);
-        } else {
-            self.tally.hidden += 1;
+        if self.gate.passes(call) {
+            self.call_line(call);
         }
     }
 
@@ -219,10 +191,10 @@ impl Lines for JsonLines<'_> {
     }
 
     fn note(&mut self, note: &Note) {
-        if !self.filter.wants_note(note) {
+        if !self.gate.filter.wants_note(note) {
             return;
         }
-        self.tally.shown += 1;
+        self.gate.tally.shown += 1;
         let json = &mut self.json;
         json.clear();
         let kind = match &note.what {
@@ -233,8 +205,12 @@ impl Lines for JsonLines<'_> {
             What::Lost { .. } => "lost",
             What::Damaged { .. } => "damaged",
         };
-        let time = |ts| self.clock.realtime(ts).to_string();
-        json.begin_object().field_str("type", kind).field_str("ts", &time(note.ts));
+        let clock = &self.clock;
+        let time = |json: &mut Json, name: &str, ts| {
+            json.key(name).quoted_u64(clock.realtime(ts));
+        };
+        json.begin_object().field_str("type", kind);
+        time(json, "ts", note.ts);
         if note.pid != 0 {
             json.field_i64("pid", i64::from(note.pid));
             if note.tgid != 0 {
@@ -273,7 +249,9 @@ impl Lines for JsonLines<'_> {
                 }
             }
             What::Lost { cpu, from, to, count } => {
-                json.field_u64("cpu", u64::from(*cpu)).field_str("from", &time(*from)).field_str("to", &time(*to));
+                json.field_u64("cpu", u64::from(*cpu));
+                time(json, "from", *from);
+                time(json, "to", *to);
                 json.key("count");
                 match count {
                     Some(count) => json.u64(*count),
@@ -281,7 +259,7 @@ impl Lines for JsonLines<'_> {
                 };
             }
             What::Damaged { cpu, file, offset, error } => {
-                json.field_u64("cpu", u64::from(*cpu)).field_str("file", &file.display().to_string());
+                json.field_u64("cpu", u64::from(*cpu)).key("file").bytes(file.as_os_str().as_bytes());
                 json.field_u64("offset", *offset).field_str("error", &error.to_string());
             }
         }
@@ -305,9 +283,13 @@ fn signal(json: &mut Json, sig: i32) {
     json.field_i64("signal", i64::from(sig)).key("signal_name").bytes(&name);
 }
 
-impl Printer for JsonLines<'_> {
+impl<'a> Printer<'a> for JsonLines<'a> {
     fn tally(&self) -> Tally {
-        self.tally
+        self.gate.tally
+    }
+
+    fn out(&mut self) -> &mut Out<'a> {
+        &mut self.out
     }
 }
 
@@ -328,15 +310,15 @@ fn row_members(json: &mut Json, row: &Row) {
 }
 
 /// Appends the summary as one object.
-pub(crate) fn push_summary(buf: &mut Vec<u8>, recording: &Recording, sums: &Sums, outcome: &Outcome) {
+pub(crate) fn push_summary(buf: &mut Vec<u8>, recording: &Recording, sums: &Sums<'_>, outcome: &Outcome) {
     let mut json = Json::new();
     json.begin_object().field_u64("schema", SCHEMA).field_str("type", "summary");
     json.key("recording").begin_object();
     recording_members(&mut json, recording);
     json.end_object().key("syscalls").begin_array();
-    for (abi, nr, row) in sums.sorted() {
-        json.begin_object().field_str("abi", abi.name()).field_i64("nr", i64::from(nr));
-        if let Some(name) = syscalls::name(abi, nr) {
+    for row in sums.sorted() {
+        json.begin_object().field_str("abi", row.abi.name()).field_i64("nr", i64::from(row.nr));
+        if let Some(name) = syscalls::name(row.abi, row.nr) {
             json.field_str("name", name);
         }
         row_members(&mut json, row);

@@ -8,60 +8,52 @@ use std::io::Write;
 
 use super::json::JsonLines;
 use super::text::Text;
-use super::Options;
+use super::{Options, Printer};
 use crate::calls::{Order, Tracker};
 use crate::error::Result;
-use crate::recording::{Item, Meta};
+use crate::ids::Timestamp;
+use crate::recording::{Item, Meta, Stream};
 
-enum Printing<'a> {
-    Text(Tracker<Order<'a, Text<'a>>>, Order<'a, Text<'a>>),
-    Json(Tracker<Order<'a, JsonLines<'a>>>, Order<'a, JsonLines<'a>>),
+/// Prints what a growing recording brings. Call [`Live::batch_done`] after each [`Live::follow`].
+pub struct Live<'a> {
+    tracker: Tracker,
+    order: Order<'a, Box<dyn Printer<'a> + 'a>>,
 }
-
-/// Prints what a growing recording brings. Feed it from `Stream::run` and call [`Live::batch_done`] after each run.
-pub struct Live<'a>(Printing<'a>);
 
 impl<'a> Live<'a> {
     /// Prints text to `to`.
-    pub fn text(meta: &Meta, options: &Options, to: impl Write + 'a) -> Result<Live<'a>> {
-        let text = Text::new(meta, options, to);
-        Ok(Live(Printing::Text(Tracker::new(meta, None, false)?, Order::live(text))))
+    pub fn text(meta: &Meta, options: &'a Options, to: impl Write + 'a) -> Result<Live<'a>> {
+        Live::new(meta, Box::new(Text::new(meta, options, to)))
     }
 
     /// Prints JSON lines to `to`: calls and notes, without the `recording` and `end` objects.
-    pub fn json(meta: &Meta, options: &Options, to: impl Write + 'a) -> Result<Live<'a>> {
-        let json = JsonLines::new(meta, options, to);
-        Ok(Live(Printing::Json(Tracker::new(meta, None, false)?, Order::live(json))))
+    pub fn json(meta: &Meta, options: &'a Options, to: impl Write + 'a) -> Result<Live<'a>> {
+        Live::new(meta, Box::new(JsonLines::new(meta, options, to)))
+    }
+
+    fn new(meta: &Meta, printer: Box<dyn Printer<'a> + 'a>) -> Result<Live<'a>> {
+        Ok(Live { tracker: Tracker::new(meta, None, false)?, order: Order::live(printer) })
     }
 
     /// Takes the next item.
     pub fn feed(&mut self, item: Item<'_>) {
-        match &mut self.0 {
-            Printing::Text(tracker, order) => tracker.feed(item, order),
-            Printing::Json(tracker, order) => tracker.feed(item, order),
-        }
+        self.tracker.feed(item, &mut self.order);
+    }
+
+    /// Takes everything up to the time `until`, or until the reader has closed the pipe.
+    pub fn follow(&mut self, stream: &mut Stream, until: Timestamp) -> Result<()> {
+        self.tracker.follow(stream, until, &mut self.order).map(drop)
     }
 
     /// Shows what waits. `Ok(false)` once the reader has closed the pipe.
     pub fn batch_done(&mut self) -> Result<bool> {
-        match &mut self.0 {
-            Printing::Text(_, order) => {
-                order.flush();
-                order.lines.out().finish()
-            }
-            Printing::Json(_, order) => {
-                order.flush();
-                order.lines.out().finish()
-            }
-        }
+        self.order.flush();
+        self.order.lines.out().finish()
     }
 
     /// Ends the output: what is still open stays unfinished. `Ok(false)` if the reader has closed the pipe.
     pub fn finish(mut self) -> Result<bool> {
-        match &mut self.0 {
-            Printing::Text(tracker, order) => tracker.finish(order),
-            Printing::Json(tracker, order) => tracker.finish(order),
-        }
+        self.tracker.finish(&mut self.order);
         self.batch_done()
     }
 }

@@ -14,17 +14,17 @@ mod summary;
 mod text;
 mod time;
 
-use core::ops::ControlFlow;
 use std::io::Write;
 
 pub use filter::{Filter, SyscallList};
 pub use live::Live;
 pub use time::{parse_duration, parse_time};
 
-use crate::calls::{Lines, Order, Prepass, Tracker};
+use crate::calls::{Call, Lines, Note, Order, Prepass, Steps, Tracker};
 use crate::error::Result;
 use crate::ids::Timestamp;
 use crate::recording::{Conservation, Counts, EndState, Meta, Recording, Tail};
+use crate::tasks::Abis;
 
 /// How a report is made.
 #[derive(Clone, Debug, Default)]
@@ -63,28 +63,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn new(
-        recording: &Recording,
-        counts: Counts,
-        tally: Tally,
-        tasks: u64,
-        never_started: bool,
-        closed: bool,
-    ) -> Outcome {
-        Outcome {
-            conservation: recording.conservation(&counts),
-            counts,
-            end: recording.meta.end_state(),
-            flight: recording.meta.options.mode == "flight",
-            shown: tally.shown,
-            hidden: tally.hidden,
-            runtime: tally.runtime,
-            never_started,
-            tasks,
-            closed,
-        }
-    }
-
     /// Whether data is missing that should be there: exit code 4.
     pub fn is_partial(&self) -> bool {
         if self.closed {
@@ -110,83 +88,154 @@ pub(crate) struct Tally {
     pub runtime: u64,
 }
 
+/// The filter at work, and what became of the calls.
+pub(crate) struct Gate<'a> {
+    pub filter: &'a Filter,
+    /// Nothing but the runtime's own is kept back.
+    all: bool,
+    pub tally: Tally,
+}
+
+impl<'a> Gate<'a> {
+    pub fn new(options: &'a Options) -> Gate<'a> {
+        Gate { filter: &options.filter, all: options.filter.is_all(), tally: Tally::default() }
+    }
+
+    /// Whether the call is to be shown; counts it otherwise.
+    #[inline]
+    pub fn passes(&mut self, call: &Call) -> bool {
+        if call.runtime && !self.filter.with_runtime {
+            self.tally.runtime += 1;
+            return false;
+        }
+        if !self.all && !self.filter.wants(call) {
+            self.tally.hidden += 1;
+            return false;
+        }
+        true
+    }
+}
+
+/// `Lines` of reports.
+pub(crate) trait Printer<'a>: Lines {
+    /// What it did.
+    fn tally(&self) -> Tally;
+    /// Where its lines go.
+    fn out(&mut self) -> &mut out::Out<'a>;
+}
+
+impl<'a> Lines for Box<dyn Printer<'a> + 'a> {
+    fn call(&mut self, call: &Call) {
+        self.as_mut().call(call);
+    }
+    fn unfinished(&mut self, call: &Call) {
+        self.as_mut().unfinished(call);
+    }
+    fn resumed(&mut self, call: &Call) {
+        self.as_mut().resumed(call);
+    }
+    fn note(&mut self, note: &Note) {
+        self.as_mut().note(note);
+    }
+    fn closed(&self) -> bool {
+        self.as_ref().closed()
+    }
+}
+
 /// strace-like text, one line a call in the order in which calls were entered.
 pub fn text(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
     let mut printer = text::Text::new(&recording.meta, options, to);
     printer.head(&recording.meta, options);
-    let (printer, mut outcome) = in_order(recording, printer)?;
-    let mut out = printer.into_out();
-    if options.footer && !out.failed() {
-        footer::push(&mut out.buf, &recording.meta, options, &outcome);
-    }
-    outcome.closed = !out.finish()?;
-    Ok(outcome)
+    in_order(recording, Box::new(printer), &|buf, outcome| {
+        if options.footer {
+            footer::push(buf, &recording.meta, options, outcome);
+        }
+    })
 }
 
 /// JSON lines; see docs/json.md.
 pub fn json(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
     let mut printer = json::JsonLines::new(&recording.meta, options, to);
     printer.head(recording);
-    let (printer, mut outcome) = in_order(recording, printer)?;
-    let mut out = printer.into_out();
-    json::push_end(&mut out.buf, recording, &outcome);
-    outcome.closed = !out.finish()?;
-    Ok(outcome)
+    in_order(recording, Box::new(printer), &|buf, outcome| json::push_end(buf, recording, outcome))
 }
 
 /// Counts, errors and times per system call, as `strace -c -w` prints them.
 pub fn summary(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
-    let (sums, mut outcome) = summary::gather(recording, options)?;
+    let (sums, outcome) = summary::gather(recording, options)?;
     let mut out = out::Out::new(to);
     summary::push_table(&mut out.buf, &recording.meta, options, &sums, &outcome);
-    outcome.closed = !out.finish()?;
-    Ok(outcome)
+    end(&mut out, outcome)
 }
 
 /// As [`summary`], as one JSON object.
 pub fn summary_json(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
-    let (sums, mut outcome) = summary::gather(recording, options)?;
+    let (sums, outcome) = summary::gather(recording, options)?;
     let mut out = out::Out::new(to);
     json::push_summary(&mut out.buf, recording, &sums, &outcome);
+    end(&mut out, outcome)
+}
+
+fn end(out: &mut out::Out<'_>, mut outcome: Outcome) -> Result<Outcome> {
     outcome.closed = !out.finish()?;
     Ok(outcome)
 }
 
-/// What `Lines` of reports can tell about what they did.
-pub(crate) trait Printer: Lines {
-    fn tally(&self) -> Tally;
+/// Passes the whole recording to `steps`: what was found, but for the tally, and the ABIs if they were to be voted on.
+fn pass(recording: &Recording, abis: Option<Abis>, vote: bool, steps: &mut dyn Steps) -> Result<(Outcome, Abis)> {
+    let meta = &recording.meta;
+    let mut tracker = Tracker::new(meta, abis, vote)?;
+    let mut stream = recording.stream(Tail::Use)?;
+    let whole = tracker.follow(&mut stream, Timestamp::MAX, steps)?;
+    tracker.finish(steps);
+    let counts = stream.counts();
+    let outcome = Outcome {
+        conservation: recording.conservation(&counts),
+        counts,
+        end: meta.end_state(),
+        flight: meta.options.mode == "flight",
+        shown: 0,
+        hidden: 0,
+        runtime: 0,
+        never_started: meta.starts_in_runtime && tracker.in_runtime(),
+        tasks: tracker.tasks_seen(),
+        closed: !whole,
+    };
+    Ok((outcome, tracker.abis()))
 }
 
-/// Passes the whole recording to `printer` in the order in which calls were entered.
-fn in_order<P: Printer>(recording: &Recording, printer: P) -> Result<(P, Outcome)> {
-    let meta = &recording.meta;
+impl Outcome {
+    fn set_tally(&mut self, tally: Tally) {
+        (self.shown, self.hidden, self.runtime) = (tally.shown, tally.hidden, tally.runtime);
+    }
+}
+
+/// Passes the whole recording to `printer` in the order in which calls were entered, and ends it with what `close` appends.
+fn in_order<'a>(
+    recording: &Recording,
+    printer: Box<dyn Printer<'a> + 'a>,
+    close: &dyn Fn(&mut Vec<u8>, &Outcome),
+) -> Result<Outcome> {
     // Where programs of two ABIs may run, names need a look at the whole recording; the order's look ahead comes with it.
-    let compat = meta.arch().is_some_and(|arch| arch.compat_abi().is_some());
-    let (abis, long) = match compat.then(|| Prepass::run(recording)).transpose()? {
-        Some(found) => (Some(found.abis), Some(found.long)),
-        None => (None, None),
-    };
-    let mut tracker = Tracker::new(meta, abis, false)?;
+    let (mut abis, mut long) = (None, None);
+    if recording.meta.arch().is_some_and(|arch| arch.compat_abi().is_some()) {
+        let found = Prepass::run(recording)?;
+        (abis, long) = (Some(found.abis), Some(found.long));
+    }
     let look_ahead = Box::new(|| Ok(Prepass::pass(recording, None)?.long));
     let mut order = Order::complete(printer, long, look_ahead);
-    let mut stream = recording.stream(Tail::Use)?;
-    let run = stream.run(Timestamp::MAX, |item| {
-        tracker.feed(item, &mut order);
-        if order.lines.closed() {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    })?;
-    tracker.finish(&mut order);
+    let (mut outcome, _) = pass(recording, abis, false, &mut order)?;
     order.flush();
     if let Some(why) = order.failed {
         return Err(why);
     }
-    let printer = order.lines;
-    let tally = printer.tally();
-    let never = meta.starts_in_runtime && tracker.in_runtime();
-    let outcome = Outcome::new(recording, stream.counts(), tally, tracker.tasks_seen(), never, run.is_break());
-    Ok((printer, outcome))
+    let mut printer = order.lines;
+    outcome.set_tally(printer.tally());
+    let out = printer.out();
+    if !out.failed() {
+        close(&mut out.buf, &outcome);
+    }
+    end(out, outcome)
 }
 
 /// Time the recording spans, nanoseconds: from its start to the newest write of its description.

@@ -7,7 +7,9 @@
 use std::io::{self, Write};
 
 use crate::error::{Error, Result};
+use crate::ids::Pid;
 use crate::json::push_u64;
+use crate::tasks::Comm;
 
 /// Bytes gathered before a write.
 const FLUSH_AT: usize = 64 << 10;
@@ -67,30 +69,41 @@ impl<'a> Out<'a> {
 /// Appends `0x…`, or `0`.
 #[inline]
 pub fn push_hex(out: &mut Vec<u8>, value: u64) {
-    if value == 0 {
-        out.push(b'0');
-        return;
-    }
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let count = (67 - value.leading_zeros()) / 4;
-    let mut text = [0u8; 18];
-    let mut shift = count * 4;
+    push_hexes(out, &[value], b"");
+}
+
+/// Appends up to six values as [`push_hex`] does, two bytes or three between them. Put together from the back in one piece:
+/// copying pieces of a few bytes costs more than making them.
+#[inline]
+pub fn push_hexes(out: &mut Vec<u8>, values: &[u64], between: &[u8]) {
+    let mut text = [0u8; 6 * 21];
     let mut len = 0;
-    for place in text.iter_mut() {
-        *place = match len {
-            0 => b'0',
-            1 => b'x',
-            _ => {
-                shift -= 4;
-                DIGITS.get((value >> shift) as usize & 15).copied().unwrap_or(b'0')
+    let mut places = text.iter_mut().rev();
+    let mut put = |byte: u8| {
+        if let Some(place) = places.next() {
+            *place = byte;
+            len += 1;
+        }
+    };
+    for (turn, value) in values.iter().rev().enumerate() {
+        if turn != 0 {
+            between.iter().rev().for_each(|byte| put(*byte));
+        }
+        let mut rest = *value;
+        loop {
+            let digit = (rest & 15) as u8;
+            put(digit + if digit < 10 { b'0' } else { b'a' - 10 });
+            rest >>= 4;
+            if rest == 0 {
+                break;
             }
-        };
-        len += 1;
-        if shift == 0 {
-            break;
+        }
+        if *value != 0 {
+            put(b'x');
+            put(b'0');
         }
     }
-    out.extend_from_slice(text.get(..len).unwrap_or_default());
+    out.extend_from_slice(text.get(text.len() - len..).unwrap_or_default());
 }
 
 /// Appends `value` with at least `width` digits, zeroes in front.
@@ -109,16 +122,54 @@ pub fn push_padded(out: &mut Vec<u8>, value: u64, width: usize) {
 /// Appends nanoseconds as seconds with six digits behind the point.
 #[inline]
 pub fn push_seconds(out: &mut Vec<u8>, ns: u64) {
-    push_u64(out, ns / 1_000_000_000);
-    out.push(b'.');
-    push_six(out, (ns % 1_000_000_000 / 1000) as u32);
+    push_point(out, ns / 1000, 6);
 }
 
-/// Appends a number below a million with six digits.
+/// Appends `value` with a point before its last `places` digits, at least one digit before it.
 #[inline]
-pub fn push_six(out: &mut Vec<u8>, value: u32) {
-    let digit = |unit: u32| b'0' + (value / unit % 10) as u8;
-    out.extend_from_slice(&[digit(100_000), digit(10_000), digit(1000), digit(100), digit(10), digit(1)]);
+pub fn push_point(out: &mut Vec<u8>, mut value: u64, places: usize) {
+    let mut text = [0u8; 24];
+    let mut len = 0;
+    for place in text.iter_mut().rev() {
+        len += 1;
+        if len == places + 1 {
+            *place = b'.';
+            continue;
+        }
+        *place = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 && len > places {
+            break;
+        }
+    }
+    out.extend_from_slice(text.get(text.len() - len..).unwrap_or_default());
+}
+
+/// What a line says of its task, kept for the next line: most are of the same one.
+pub struct Who {
+    pid: Pid,
+    tgid: Pid,
+    comm: Comm,
+    text: Vec<u8>,
+    write: fn(&mut Vec<u8>, Pid, Pid, &[u8]),
+}
+
+impl Who {
+    /// As `write` puts it.
+    pub fn new(write: fn(&mut Vec<u8>, Pid, Pid, &[u8])) -> Who {
+        Who { pid: 0, tgid: 0, comm: Comm::default(), text: Vec::new(), write }
+    }
+
+    /// Appends it.
+    #[inline]
+    pub fn push(&mut self, out: &mut Vec<u8>, pid: Pid, tgid: Pid, comm: &Comm) {
+        if self.text.is_empty() || (self.pid, self.tgid) != (pid, tgid) || self.comm != *comm {
+            (self.pid, self.tgid, self.comm) = (pid, tgid, *comm);
+            self.text.clear();
+            (self.write)(&mut self.text, pid, tgid, comm.as_bytes());
+        }
+        out.extend_from_slice(&self.text);
+    }
 }
 
 /// Appends bytes of unknown origin so that they cannot break the line or the terminal: `\n`, `\x1b`, `\\`; text stays.
@@ -127,7 +178,15 @@ pub fn push_safe(out: &mut Vec<u8>, bytes: &[u8]) {
         match byte {
             b'\\' => out.extend_from_slice(b"\\\\"),
             0x20..=0x7e => out.push(*byte),
-            _ => out.extend(byte.escape_ascii()),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                out.extend_from_slice(b"\\x");
+                for nibble in [byte >> 4, byte & 15] {
+                    out.push(nibble + if nibble < 10 { b'0' } else { b'a' - 10 });
+                }
+            }
         }
     }
 }
@@ -153,7 +212,17 @@ mod tests {
             assert_eq!(text(|out| push_padded(out, value, 1)), format!("{value}"));
         }
         assert_eq!(text(|out| push_seconds(out, 12_000_345_999)), "12.000345");
-        assert_eq!(text(|out| push_six(out, 7)), "000007");
+        for (value, places, expected) in [
+            (0, 2, "0.00"),
+            (7, 2, "0.07"),
+            (100, 2, "1.00"),
+            (12_345, 3, "12.345"),
+            (u64::MAX, 1, "1844674407370955161.5"),
+        ] {
+            assert_eq!(text(|out| push_point(out, value, places)), expected);
+        }
+        assert_eq!(text(|out| push_hexes(out, &[u64::MAX, 0, 0x10a], b"\",\"")), "0xffffffffffffffff\",\"0\",\"0x10a");
+        assert_eq!(text(|out| push_hexes(out, &[u64::MAX; 6], b", ")), ["0xffffffffffffffff"; 6].join(", "));
     }
 
     #[test]

@@ -5,32 +5,36 @@
 //! counts when it ended, in whatever way; its time counts only where both its ends are known. Needs no order, so calls go
 //! straight from the pairing into the sums.
 
-use core::ops::ControlFlow;
-
 use super::footer;
 use super::histogram::Histogram;
-use super::out::{push_padded, push_safe, push_seconds};
+use super::out::{push_point, push_safe, push_seconds};
 use super::text::push_name;
 use super::time::{push_date, push_span};
-use super::{wall_span, Filter, Options, Outcome, Tally};
+use super::{pass, wall_span, Gate, Options, Outcome};
 use crate::arch::Abi;
-use crate::calls::{Call, End, Note, Steps, Tracker, What};
+use crate::calls::{Call, End, Note, Steps, What};
 use crate::error::Result;
-use crate::ids::{SyscallNr, Timestamp};
+use crate::ids::SyscallNr;
 use crate::json::push_u64;
-use crate::recording::{Meta, Recording, Tail};
-use crate::tasks::Abis;
+use crate::recording::{Meta, Recording};
 
 /// Numbers below this have a place of their own.
 const DIRECT: usize = 512;
+
+/// How many ABIs there are.
+const ABIS: usize = 4;
 
 /// Kinds of calls with other numbers (ARM's private calls, numbers no kernel has) that get a row each; a program that tries
 /// out all numbers must not fill the memory. The rest are summed up in [`Sums::others`].
 pub(crate) const OTHERS_MAX: usize = 256;
 
 /// One row.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Row {
+    /// The call's ABI and number; in sums of several calls they say nothing.
+    pub abi: Abi,
+    /// See `abi`.
+    pub nr: SyscallNr,
     /// Calls that ended, or that never do.
     pub calls: u64,
     /// Those with an error number, refused ones included.
@@ -50,6 +54,21 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    fn new(abi: Abi, nr: SyscallNr) -> Row {
+        Row {
+            abi,
+            nr,
+            calls: 0,
+            errors: 0,
+            refused: 0,
+            timed: 0,
+            total: 0,
+            min: None,
+            max: 0,
+            histogram: Histogram::default(),
+        }
+    }
+
     #[inline]
     fn add(&mut self, call: &Call) {
         self.calls += 1;
@@ -75,192 +94,165 @@ impl Row {
     }
 }
 
-/// The rows of one ABI.
-struct Rows {
-    abi: Abi,
-    direct: Vec<Option<Box<Row>>>,
-}
-
 /// The whole summary.
-pub(crate) struct Sums {
-    filter: Filter,
-    all: bool,
-    rows: Vec<Rows>,
-    other_rows: Vec<(Abi, SyscallNr, Row)>,
+pub(crate) struct Sums<'a> {
+    gate: Gate<'a>,
+    rows: Vec<Row>,
+    /// By ABI and number below [`DIRECT`]: place in `rows` + 1; 0 for none.
+    places: Vec<u16>,
+    /// Rows of other numbers.
+    other_rows: usize,
     /// Calls whose number got no row of its own.
     pub others: Row,
     /// All together.
     pub total: Row,
     /// Signals taken.
     pub signals: u64,
-    tally: Tally,
 }
 
-impl Sums {
-    fn new(filter: &Filter) -> Sums {
+impl<'a> Sums<'a> {
+    fn new(options: &'a Options) -> Sums<'a> {
         Sums {
-            filter: filter.clone(),
-            all: filter.is_all(),
+            gate: Gate::new(options),
             rows: Vec::new(),
-            other_rows: Vec::new(),
-            others: Row::default(),
-            total: Row::default(),
+            places: vec![0; ABIS * DIRECT],
+            other_rows: 0,
+            others: Row::new(Abi::X86_64, 0),
+            total: Row::new(Abi::X86_64, 0),
             signals: 0,
-            tally: Tally::default(),
         }
+    }
+
+    /// Where `places` has the call's row.
+    #[inline]
+    fn place(call: &Call) -> Option<usize> {
+        let nr = usize::try_from(call.nr).ok().filter(|nr| *nr < DIRECT)?;
+        Some(call.abi as usize * DIRECT + nr)
     }
 
     #[inline]
     fn add(&mut self, call: &Call) {
-        if call.runtime && !self.filter.with_runtime {
-            self.tally.runtime += 1;
+        if !self.gate.passes(call) {
             return;
         }
-        if !self.all && !self.filter.wants(call) {
-            self.tally.hidden += 1;
-            return;
+        self.gate.tally.shown += 1;
+        let row = Sums::place(call).and_then(|at| self.places.get(at)).map_or(0, |row| usize::from(*row));
+        match self.rows.get_mut(row.wrapping_sub(1)) {
+            Some(row) => row.add(call),
+            None => self.add_new(call),
         }
-        self.tally.shown += 1;
-        let row = self.rows.iter_mut().find(|rows| rows.abi == call.abi);
-        if let Some(Some(Some(row))) = row.map(|rows| rows.direct.get_mut(call.nr as usize)) {
-            row.add(call);
-            return;
-        }
-        self.add_new(call);
     }
 
     /// A call whose row is not there yet, or that has no place of its own.
     #[cold]
     fn add_new(&mut self, call: &Call) {
-        if (0..DIRECT as SyscallNr).contains(&call.nr) {
-            if !self.rows.iter().any(|rows| rows.abi == call.abi) {
-                self.rows.push(Rows { abi: call.abi, direct: vec![None; DIRECT] });
+        match Sums::place(call).and_then(|at| self.places.get_mut(at)) {
+            Some(place) => *place = self.rows.len() as u16 + 1,
+            None => {
+                if let Some(row) = self.rows.iter_mut().find(|row| (row.abi, row.nr) == (call.abi, call.nr)) {
+                    return row.add(call);
+                }
+                if self.other_rows == OTHERS_MAX {
+                    return self.others.add(call);
+                }
+                self.other_rows += 1;
             }
-            let rows = self.rows.iter_mut().find(|rows| rows.abi == call.abi);
-            if let Some(place) = rows.and_then(|rows| rows.direct.get_mut(call.nr as usize)) {
-                place.get_or_insert_with(Box::default).add(call);
-            }
-            return;
         }
-        let room = self.other_rows.len() < OTHERS_MAX;
-        let found = self.other_rows.iter_mut().find(|(abi, nr, _)| (*abi, *nr) == (call.abi, call.nr));
-        match found {
-            Some((_, _, row)) => row.add(call),
-            None if room => {
-                let mut row = Row::default();
-                row.add(call);
-                self.other_rows.push((call.abi, call.nr, row));
-            }
-            None => self.others.add(call),
-        }
+        let mut row = Row::new(call.abi, call.nr);
+        row.add(call);
+        self.rows.push(row);
     }
 
     /// All rows, those with the most time first; of equal ones those with the most calls, then by number.
-    pub fn sorted(&self) -> Vec<(Abi, SyscallNr, &Row)> {
-        let direct = self.rows.iter().flat_map(|rows| {
-            (0..).zip(&rows.direct).filter_map(|(nr, row)| row.as_deref().map(|row| (rows.abi, nr, row)))
-        });
-        let others = self.other_rows.iter().map(|(abi, nr, row)| (*abi, *nr, row));
-        let mut rows: Vec<_> = direct.chain(others).collect();
-        rows.sort_by(|(a_abi, a_nr, a), (b_abi, b_nr, b)| {
-            b.total.cmp(&a.total).then(b.calls.cmp(&a.calls)).then((a_abi, a_nr).cmp(&(b_abi, b_nr)))
+    pub fn sorted(&self) -> Vec<&Row> {
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        rows.sort_unstable_by(|a, b| {
+            b.total.cmp(&a.total).then(b.calls.cmp(&a.calls)).then((a.abi, a.nr).cmp(&(b.abi, b.nr)))
         });
         rows
     }
 
     /// Adds up the rows.
     fn finish(&mut self) {
-        let mut total = Row::default();
-        let rows = self.sorted();
-        for row in rows.iter().map(|(_, _, row)| *row).chain([&self.others]) {
+        let total = &mut self.total;
+        for row in self.rows.iter().chain([&self.others]) {
             total.calls += row.calls;
             total.errors += row.errors;
             total.refused += row.refused;
             total.timed += row.timed;
             total.total = total.total.saturating_add(row.total);
-            total.min = [total.min, row.min].into_iter().flatten().min();
+            if total.min.is_none() || row.min.is_some_and(|min| total.min > Some(min)) {
+                total.min = row.min;
+            }
             total.max = total.max.max(row.max);
             total.histogram.merge(&row.histogram);
         }
-        self.total = total;
     }
 
     /// Whether calls of more than one ABI were seen.
-    fn abis(&self) -> usize {
-        self.rows.len()
+    fn many_abis(&self) -> bool {
+        self.rows.iter().any(|row| self.rows.first().is_some_and(|first| first.abi != row.abi))
     }
 }
 
-impl Steps for Sums {
-    type Ticket = ();
+impl Steps for Sums<'_> {
+    fn opened(&mut self, _: &Call) -> u64 {
+        0
+    }
 
-    #[inline]
-    fn opened(&mut self, _: &Call) {}
+    fn closed(&mut self, _: u64, call: &Call) {
+        self.add(call);
+    }
 
-    #[inline]
-    fn closed(&mut self, (): (), call: &Call) {
+    fn whole(&mut self, call: &Call) {
         self.add(call);
     }
 
     fn note(&mut self, note: Note) {
-        if matches!(note.what, What::Signal { .. }) && self.filter.wants_note(&note) {
+        if matches!(note.what, What::Signal { .. }) && self.gate.filter.wants_note(&note) {
             self.signals += 1;
         }
     }
 }
 
 /// Reads the recording; a second time only where it holds programs of another ABI than the kernel's own.
-pub(crate) fn gather(recording: &Recording, options: &Options) -> Result<(Sums, Outcome)> {
-    let (sums, outcome, abis) = pass(recording, options, None)?;
-    if abis.any_compat() {
-        let (sums, outcome, _) = pass(recording, options, Some(abis))?;
+pub(crate) fn gather<'a>(recording: &Recording, options: &'a Options) -> Result<(Box<Sums<'a>>, Outcome)> {
+    let mut abis = None;
+    loop {
+        let vote = abis.is_none();
+        let mut sums = Box::new(Sums::new(options));
+        let (mut outcome, found) = pass(recording, abis, vote, &mut *sums)?;
+        if vote && found.any_compat() {
+            abis = Some(found);
+            continue;
+        }
+        sums.finish();
+        outcome.set_tally(sums.gate.tally);
         return Ok((sums, outcome));
     }
-    Ok((sums, outcome))
-}
-
-fn pass(recording: &Recording, options: &Options, abis: Option<Abis>) -> Result<(Sums, Outcome, Abis)> {
-    let meta = &recording.meta;
-    let vote = abis.is_none();
-    let mut tracker = Tracker::new(meta, abis, vote)?;
-    let mut sums = Sums::new(&options.filter);
-    let mut stream = recording.stream(Tail::Use)?;
-    let _ = stream.run(Timestamp::MAX, |item| {
-        tracker.feed(item, &mut sums);
-        ControlFlow::Continue(())
-    })?;
-    tracker.finish(&mut sums);
-    sums.finish();
-    let never = meta.starts_in_runtime && tracker.in_runtime();
-    let outcome = Outcome::new(recording, stream.counts(), sums.tally, tracker.tasks_seen(), never, false);
-    Ok((sums, outcome, tracker.abis()))
-}
-
-/// Appends `text` right-aligned.
-fn push_right(buf: &mut Vec<u8>, width: usize, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = buf.len();
-    write(buf);
-    let pad = width.saturating_sub(buf.len() - start);
-    buf.splice(start..start, core::iter::repeat(b' ').take(pad));
 }
 
 /// Microseconds: to the nanosecond below 100, where short calls differ, and with one digit above.
 fn push_micros(buf: &mut Vec<u8>, ns: u64) {
-    push_u64(buf, ns / 1000);
-    buf.push(b'.');
     if ns < 100_000 {
-        push_padded(buf, ns % 1000, 3);
+        push_point(buf, ns, 3);
     } else {
-        push_u64(buf, ns % 1000 / 100);
+        push_point(buf, ns / 100, 1);
     }
 }
 
-/// `part` of `whole` in percent with two digits.
+/// `part` of `whole` in percent with two digits; what lies behind them is cut off.
 fn push_percent(buf: &mut Vec<u8>, part: u64, whole: u64) {
-    let hundredths = (u128::from(part) * 10_000).checked_div(u128::from(whole)).unwrap_or(0) as u64;
-    push_u64(buf, hundredths / 100);
-    buf.push(b'.');
-    push_padded(buf, hundredths % 100, 2);
+    // Long division, digit by digit: the tenfold of a rest fits where the divisor has room for it, and it has but for
+    // times of decades.
+    let spare = u32::from(whole >> 60 != 0) * 4;
+    let (mut rest, whole) = (part >> spare, (whole >> spare).max(1));
+    let mut hundredths = rest / whole;
+    for _ in 0..4 {
+        rest = rest % whole * 10;
+        hundredths = hundredths * 10 + rest / whole;
+    }
+    push_point(buf, hundredths, 2);
 }
 
 const HEAD: &str = "\
@@ -272,25 +264,27 @@ const RULE: &str = "\
 ";
 
 /// Appends the table and what is to be known about it.
-pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums: &Sums, outcome: &Outcome) {
+pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums: &Sums<'_>, outcome: &Outcome) {
     if sums.total.calls > 0 {
         buf.extend_from_slice(HEAD.as_bytes());
-        for (abi, nr, row) in sums.sorted() {
-            push_row(buf, row, sums.total.total, |buf| {
-                push_name(buf, abi, nr);
-                if sums.abis() > 1 {
-                    buf.extend_from_slice(b" (");
-                    buf.extend_from_slice(abi.name().as_bytes());
-                    buf.push(b')');
-                }
-            });
+        let many_abis = sums.many_abis();
+        for row in sums.sorted() {
+            push_row(buf, row, sums.total.total);
+            push_name(buf, row.abi, row.nr);
+            if many_abis {
+                buf.extend_from_slice(b" (");
+                buf.extend_from_slice(row.abi.name().as_bytes());
+                buf.push(b')');
+            }
+            buf.push(b'\n');
         }
         if sums.others.calls > 0 {
-            push_row(buf, &sums.others, sums.total.total, |buf| buf.extend_from_slice(b"(other numbers)"));
+            push_row(buf, &sums.others, sums.total.total);
+            buf.extend_from_slice(b"(other numbers)\n");
         }
         buf.extend_from_slice(RULE.as_bytes());
-        push_row(buf, &sums.total, sums.total.total, |buf| buf.extend_from_slice(b"total"));
-        buf.push(b'\n');
+        push_row(buf, &sums.total, sums.total.total);
+        buf.extend_from_slice(b"total\n\n");
     }
     buf.extend_from_slice(b"# ");
     push_safe(buf, meta.name.as_bytes());
@@ -320,19 +314,67 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
     footer::push(buf, meta, options, outcome);
 }
 
-fn push_row(buf: &mut Vec<u8>, row: &Row, whole: u64, name: impl FnOnce(&mut Vec<u8>)) {
-    push_right(buf, 6, |buf| push_percent(buf, row.total, whole));
-    buf.push(b' ');
-    push_right(buf, 11, |buf| push_seconds(buf, row.total));
+/// A row up to the call's name.
+fn push_row(buf: &mut Vec<u8>, row: &Row, whole: u64) {
+    let mut cell = Vec::new();
+    push_percent(&mut cell, row.total, whole);
+    push_right(buf, &mut cell, 6);
+    push_seconds(&mut cell, row.total);
+    push_right(buf, &mut cell, 11);
     for ns in [row.average(), row.percentile(500), row.percentile(990), row.max] {
-        buf.push(b' ');
-        push_right(buf, 9, |buf| push_micros(buf, ns));
+        push_micros(&mut cell, ns);
+        push_right(buf, &mut cell, 9);
     }
     for count in [row.calls, row.errors] {
-        buf.push(b' ');
-        push_right(buf, 9, |buf| push_u64(buf, count));
+        push_u64(&mut cell, count);
+        push_right(buf, &mut cell, 9);
     }
+}
+
+/// Appends what is in `cell` right-aligned, and a blank; empties it.
+fn push_right(buf: &mut Vec<u8>, cell: &mut Vec<u8>, width: usize) {
+    for _ in cell.len()..width {
+        buf.push(b' ');
+    }
+    buf.extend_from_slice(cell);
     buf.push(b' ');
-    name(buf);
-    buf.push(b'\n');
+    cell.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percents_are_cut_off_behind_two_digits() {
+        for (part, whole, expected) in [
+            (0, 0, "0.00"),
+            (0, 7, "0.00"),
+            (1, 3, "33.33"),
+            (2, 3, "66.66"),
+            (1, 10_000, "0.01"),
+            (9_999, 100_000_000, "0.00"),
+            (99_999, 100_000, "99.99"),
+            (5, 5, "100.00"),
+            ((1 << 60) - 2, (1 << 60) - 1, "99.99"),
+            (u64::MAX / 2, u64::MAX, "49.99"),
+            (u64::MAX, u64::MAX, "100.00"),
+        ] {
+            let mut text = Vec::new();
+            push_percent(&mut text, part, whole);
+            assert_eq!(String::from_utf8(text).unwrap(), expected, "{part} of {whole}");
+        }
+        // As the division of wider numbers does it.
+        let mut seed = 7u64;
+        for round in 0..10_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let whole = (seed >> 4 >> (round % 50)).max(1);
+            let part = seed.rotate_left(29) % whole;
+            let hundredths = u128::from(part) * 10_000 / u128::from(whole);
+            let mut text = Vec::new();
+            push_percent(&mut text, part, whole);
+            let expected = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+            assert_eq!(String::from_utf8(text).unwrap(), expected, "{part} of {whole}");
+        }
+    }
 }

@@ -4,34 +4,34 @@
 //! Arguments are registers in hexadecimal, all six: how many a call has, and what they mean, is not known here yet.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 
-use super::out::{push_hex, push_safe, push_seconds, Out};
+use super::out::{push_hex, push_hexes, push_safe, push_seconds, Out, Who};
 use super::time::{push_date, push_span, Clock, TimeOfDay};
-use super::{Filter, Options, Printer, Tally};
+use super::{Gate, Options, Printer, Tally};
 use crate::arch::Abi;
 use crate::calls::{Call, Cause, End, Lines, Note, What};
 use crate::ids::{Pid, SyscallNr};
 use crate::json::{push_i64, push_u64};
 use crate::recording::Meta;
 use crate::syscalls;
+use crate::tasks::Comm;
 
 /// Prints lines.
 pub(crate) struct Text<'a> {
     out: Out<'a>,
-    filter: Filter,
-    all: bool,
+    gate: Gate<'a>,
     time: TimeOfDay,
-    tally: Tally,
+    who: Who,
 }
 
 impl<'a> Text<'a> {
-    pub fn new(meta: &Meta, options: &Options, to: impl Write + 'a) -> Text<'a> {
+    pub fn new(meta: &Meta, options: &'a Options, to: impl Write + 'a) -> Text<'a> {
         Text {
             out: Out::new(to),
-            filter: options.filter.clone(),
-            all: options.filter.is_all(),
+            gate: Gate::new(options),
             time: TimeOfDay::new(Clock::new(meta), options.utc_offset_s),
-            tally: Tally::default(),
+            who: Who::new(push_task),
         }
     }
 
@@ -54,51 +54,23 @@ impl<'a> Text<'a> {
         buf.extend_from_slice(b")\n");
     }
 
-    pub fn into_out(self) -> Out<'a> {
-        self.out
-    }
-
-    pub fn out(&mut self) -> &mut Out<'a> {
-        &mut self.out
-    }
-
     #[inline]
-    fn begin(&mut self, pid: Pid, comm: &[u8], ts: u64) {
-        self.tally.shown += 1;
+    fn begin(&mut self, pid: Pid, comm: &Comm, ts: u64) {
+        self.gate.tally.shown += 1;
         let buf = &mut self.out.buf;
-        buf.extend_from_slice(b"[pid ");
-        push_i64(buf, i64::from(pid));
-        buf.push(b' ');
-        push_comm(buf, comm);
-        buf.extend_from_slice(b"] ");
+        self.who.push(buf, pid, 0, comm);
         self.time.push(buf, ts);
         buf.push(b' ');
     }
-
-    #[inline]
-    fn wanted(&mut self, call: &Call, wants: bool) -> bool {
-        if call.runtime && !self.filter.with_runtime {
-            self.tally.runtime += 1;
-            return false;
-        }
-        if !self.all && !wants {
-            self.tally.hidden += 1;
-            return false;
-        }
-        true
-    }
 }
 
-/// Names of tasks are bytes; most are plain.
-#[inline]
-fn push_comm(buf: &mut Vec<u8>, comm: &[u8]) {
-    if comm.iter().all(|byte| byte.is_ascii_alphanumeric()) && !comm.is_empty() {
-        buf.extend_from_slice(comm);
-    } else if comm.is_empty() {
-        buf.push(b'?');
-    } else {
-        push_safe(buf, comm);
-    }
+/// `[pid 791 ls] `. Names of tasks are bytes; most are plain.
+fn push_task(buf: &mut Vec<u8>, pid: Pid, _: Pid, comm: &[u8]) {
+    buf.extend_from_slice(b"[pid ");
+    push_i64(buf, i64::from(pid));
+    buf.push(b' ');
+    push_safe(buf, if comm.is_empty() { b"?" } else { comm });
+    buf.extend_from_slice(b"] ");
 }
 
 /// The call's name; `syscall_0x1ff` as strace has it where the number has none.
@@ -115,15 +87,18 @@ pub(crate) fn push_name(buf: &mut Vec<u8>, abi: Abi, nr: SyscallNr) {
 
 #[inline]
 fn push_args(buf: &mut Vec<u8>, call: &Call) {
+    push_hexes(buf, &registers(call), b", ");
+}
+
+/// The arguments as wide as the ABI's registers are.
+#[inline]
+pub(crate) fn registers(call: &Call) -> [u64; 6] {
     let mask = if call.abi.is_32bit() { u64::from(u32::MAX) } else { u64::MAX };
-    let mut first = true;
-    for arg in call.args {
-        if !first {
-            buf.extend_from_slice(b", ");
-        }
-        first = false;
-        push_hex(buf, arg & mask);
+    let mut args = call.args;
+    for arg in &mut args {
+        *arg &= mask;
     }
+    args
 }
 
 /// Whether a result is an address.
@@ -216,11 +191,10 @@ fn push_end(buf: &mut Vec<u8>, call: &Call) {
 impl Lines for Text<'_> {
     #[inline]
     fn call(&mut self, call: &Call) {
-        let wants = self.all || self.filter.wants(call);
-        if !self.wanted(call, wants) {
+        if !self.gate.passes(call) {
             return;
         }
-        self.begin(call.pid, call.comm.as_bytes(), call.entered);
+        self.begin(call.pid, &call.comm, call.entered);
         let buf = &mut self.out.buf;
         push_name(buf, call.abi, call.nr);
         if matches!(call.end, End::StartUnknown | End::Refused) {
@@ -236,14 +210,15 @@ impl Lines for Text<'_> {
 
     fn unfinished(&mut self, call: &Call) {
         // Whether it fails or takes long enough is not known yet; its end will tell.
-        if (call.runtime && !self.filter.with_runtime)
-            || self.filter.errors_only
-            || self.filter.min_duration.is_some()
-            || !self.filter.wants_open(call)
+        let filter = self.gate.filter;
+        if (call.runtime && !filter.with_runtime)
+            || filter.errors_only
+            || filter.min_duration.is_some()
+            || !filter.wants_open(call)
         {
             return;
         }
-        self.begin(call.pid, call.comm.as_bytes(), call.entered);
+        self.begin(call.pid, &call.comm, call.entered);
         let buf = &mut self.out.buf;
         push_name(buf, call.abi, call.nr);
         buf.push(b'(');
@@ -253,11 +228,10 @@ impl Lines for Text<'_> {
     }
 
     fn resumed(&mut self, call: &Call) {
-        let wants = self.all || self.filter.wants(call);
-        if !self.wanted(call, wants) {
+        if !self.gate.passes(call) {
             return;
         }
-        self.begin(call.pid, call.comm.as_bytes(), call.ended);
+        self.begin(call.pid, &call.comm, call.ended);
         let buf = &mut self.out.buf;
         buf.extend_from_slice(b"<... ");
         push_name(buf, call.abi, call.nr);
@@ -267,13 +241,13 @@ impl Lines for Text<'_> {
     }
 
     fn note(&mut self, note: &Note) {
-        if !self.filter.wants_note(note) {
+        if !self.gate.filter.wants_note(note) {
             return;
         }
         match &note.what {
             What::Exec { .. } | What::Fork { .. } => return,
             What::Signal { sig, code } => {
-                self.begin(note.pid, note.comm.as_bytes(), note.ts);
+                self.begin(note.pid, &note.comm, note.ts);
                 let buf = &mut self.out.buf;
                 buf.extend_from_slice(b"--- ");
                 push_signal(buf, *sig);
@@ -285,11 +259,11 @@ impl Lines for Text<'_> {
                 buf.extend_from_slice(b"} ---\n");
             }
             What::Exit(cause) => {
-                self.begin(note.pid, note.comm.as_bytes(), note.ts);
+                self.begin(note.pid, &note.comm, note.ts);
                 push_cause(&mut self.out.buf, *cause);
             }
             What::Lost { cpu, from, to, count } => {
-                self.tally.shown += 1;
+                self.gate.tally.shown += 1;
                 let (buf, time) = (&mut self.out.buf, &mut self.time);
                 buf.extend_from_slice(b"*** ");
                 if let Some(count) = count {
@@ -305,10 +279,17 @@ impl Lines for Text<'_> {
                 buf.extend_from_slice(b" ***\n");
             }
             What::Damaged { cpu, file, offset, error } => {
-                self.tally.shown += 1;
-                let text = format!("*** damaged data of CPU {cpu} at byte {offset} of {}: {error} ***", file.display());
-                push_safe(&mut self.out.buf, text.as_bytes());
-                self.out.buf.push(b'\n');
+                self.gate.tally.shown += 1;
+                let buf = &mut self.out.buf;
+                buf.extend_from_slice(b"*** damaged data of CPU ");
+                push_u64(buf, u64::from(*cpu));
+                buf.extend_from_slice(b" at byte ");
+                push_u64(buf, *offset);
+                buf.extend_from_slice(b" of ");
+                push_safe(buf, file.as_os_str().as_bytes());
+                buf.extend_from_slice(b": ");
+                push_safe(buf, error.to_string().as_bytes());
+                buf.extend_from_slice(b" ***\n");
             }
         }
         self.out.line_done();
@@ -352,9 +333,13 @@ fn push_cause(buf: &mut Vec<u8>, cause: Cause) {
     buf.extend_from_slice(b" +++\n");
 }
 
-impl Printer for Text<'_> {
+impl<'a> Printer<'a> for Text<'a> {
     fn tally(&self) -> Tally {
-        self.tally
+        self.gate.tally
+    }
+
+    fn out(&mut self) -> &mut Out<'a> {
+        &mut self.out
     }
 }
 

@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::ids::Timestamp;
 use crate::json::push_u64;
 use crate::recording::Meta;
+use crate::words::quoted;
 
-use super::out::{push_padded, push_six};
+use super::out::push_padded;
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400;
@@ -18,47 +19,71 @@ const DAY: u64 = 86_400;
 /// Trace clock to wall clock: [`Meta::realtime`] with the division done once.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    trace: i128,
-    real: i128,
+    trace: u64,
+    real: u64,
     /// Drift of the wall clock against the trace clock, in units of 2^-64.
-    drift: i128,
+    drift: u64,
+    /// Whether the wall clock is the slower one.
+    slow: bool,
 }
 
 impl Clock {
     /// From the recording's anchors.
     pub fn new(meta: &Meta) -> Clock {
-        let Some(first) = meta.anchors.first() else { return Clock { trace: 0, real: 0, drift: 0 } };
-        let clock = Clock { trace: i128::from(first.trace_ns), real: i128::from(first.realtime_ns), drift: 0 };
-        let Some(last) = meta.anchors.last() else { return clock };
-        let elapsed = i128::from(last.trace_ns) - clock.trace;
-        if elapsed < i128::from(SECOND) {
-            return clock;
-        }
-        let off = i128::from(last.realtime_ns) - clock.real - elapsed;
+        let first = meta.anchors.first().copied().unwrap_or_default();
+        let last = meta.anchors.last().copied().unwrap_or_default();
+        let clock = Clock { trace: first.trace_ns, real: first.realtime_ns, drift: 0, slow: false };
+        let elapsed = last.trace_ns.saturating_sub(first.trace_ns);
+        let off = i128::from(last.realtime_ns) - i128::from(first.realtime_ns) - i128::from(elapsed);
         // As in `Meta::realtime`: more than 1 in 1000 is a step of the wall clock, not drift.
-        if off.abs() * 1000 > elapsed {
+        if elapsed < SECOND || off.unsigned_abs() * 1000 > u128::from(elapsed) {
             return clock;
         }
-        Clock { drift: (off << 64) / elapsed, ..clock }
+        // Long division, bit by bit, by a divisor above a thousand times the rest: the compiler's division of 128 bits
+        // would be a kilobyte for this one place.
+        let mut rest = off.unsigned_abs() as u64;
+        let mut drift = 0;
+        for _ in 0..u64::BITS {
+            let over = rest >> 63 != 0;
+            rest <<= 1;
+            drift <<= 1;
+            if over || rest >= elapsed {
+                rest = rest.wrapping_sub(elapsed);
+                drift |= 1;
+            }
+        }
+        Clock { drift, slow: off < 0, ..clock }
+    }
+
+    /// How far the wall clock runs ahead of the trace clock in a time of the latter, rounded down.
+    #[inline]
+    fn ahead(&self, since: i128) -> i128 {
+        let time = u64::try_from(since.unsigned_abs()).unwrap_or(u64::MAX);
+        let product = u128::from(time) * u128::from(self.drift);
+        let whole = i128::from((product >> 64) as u64);
+        if (since < 0) == self.slow {
+            whole
+        } else {
+            -whole - i128::from(product as u64 != 0)
+        }
     }
 
     /// Nanoseconds since 1970.
     #[inline]
     pub fn realtime(&self, ts: Timestamp) -> u64 {
-        let since = i128::from(ts) - self.trace;
-        let real = self.real + since + (since.saturating_mul(self.drift) >> 64);
-        u64::try_from(real).unwrap_or(0)
+        let since = i128::from(ts) - i128::from(self.trace);
+        u64::try_from(i128::from(self.real) + since + self.ahead(since)).unwrap_or(0)
     }
 
     /// The trace clock's time at which the wall clock showed `real`; 0 for times before the clock's start.
     pub fn trace_time(&self, real: u64) -> Timestamp {
-        let since = i128::from(real) - self.real;
+        let since = i128::from(real) - i128::from(self.real);
         // The drift is below 1 in 1000, so each turn divides the error by 1000.
         let mut trace = since;
         for _ in 0..6 {
-            trace = since - (trace.saturating_mul(self.drift) >> 64);
+            trace = since - self.ahead(trace);
         }
-        u64::try_from((self.trace + trace).max(0)).unwrap_or(u64::MAX)
+        u64::try_from((i128::from(self.trace) + trace).max(0)).unwrap_or(u64::MAX)
     }
 }
 
@@ -72,19 +97,19 @@ fn days(year: i64, month: u32, day: u32) -> i64 {
     era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468
 }
 
-/// Writes times of day; the part that changes once a second is kept.
+/// Writes times of day; what changes once a second is kept from one to the next.
 #[derive(Clone, Debug)]
 pub struct TimeOfDay {
     clock: Clock,
     utc_offset_s: i32,
     second: u64,
-    prefix: [u8; 9],
+    text: [u8; 15],
 }
 
 impl TimeOfDay {
     /// Times of `clock` in the zone that is `utc_offset_s` seconds east of Greenwich.
     pub fn new(clock: Clock, utc_offset_s: i32) -> TimeOfDay {
-        TimeOfDay { clock, utc_offset_s, second: u64::MAX, prefix: *b"00:00:00." }
+        TimeOfDay { clock, utc_offset_s, second: u64::MAX, text: *b"00:00:00.000000" }
     }
 
     /// Appends `HH:MM:SS.micros`.
@@ -96,8 +121,12 @@ impl TimeOfDay {
             self.second = second;
             self.set_prefix();
         }
-        out.extend_from_slice(&self.prefix);
-        push_six(out, (real % SECOND / 1000) as u32);
+        let mut micros = (real % SECOND / 1000) as u32;
+        for place in self.text.iter_mut().rev().take(6) {
+            *place = b'0' + (micros % 10) as u8;
+            micros /= 10;
+        }
+        out.extend_from_slice(&self.text);
     }
 
     #[cold]
@@ -107,7 +136,10 @@ impl TimeOfDay {
         let digit = |value: u64| b'0' + (value % 10) as u8;
         let (h, m, s) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
         let d = digit;
-        self.prefix = [d(h / 10), d(h), b':', d(m / 10), d(m), b':', d(s / 10), d(s), b'.'];
+        for (place, value) in self.text.iter_mut().zip([d(h / 10), d(h), b':', d(m / 10), d(m), b':', d(s / 10), d(s)])
+        {
+            *place = value;
+        }
     }
 }
 
@@ -154,78 +186,97 @@ pub fn push_span(out: &mut Vec<u8>, ns: u64) {
     }
 }
 
-/// A decimal number with up to nine digits behind the point, as a multiple of 10^-9.
-fn decimal(text: &str) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !(digits(whole) && digits(fraction)) || text.is_empty() || whole.is_empty() || fraction.len() > 9 {
-        return None;
+/// A decimal number with up to nine digits behind the point: what stands before it, and a multiple of 10^-9.
+fn decimal(text: &[u8]) -> Option<(u64, u64)> {
+    let (mut whole, mut nanos, mut unit) = (0u64, 0, None);
+    for byte in text {
+        match (byte, unit) {
+            (b'.', None) => unit = Some(SECOND),
+            (b'0'..=b'9', None) => whole = whole.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?,
+            // Ten times too small a unit for a tenth digit: nothing fits it any more.
+            (b'0'..=b'9', Some(above)) if above > 1 => {
+                nanos += above / 10 * u64::from(byte - b'0');
+                unit = Some(above / 10);
+            }
+            _ => return None,
+        }
     }
-    let whole: u64 = whole.parse().ok()?;
-    let mut nanos: u64 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
-    for _ in fraction.len()..9 {
-        nanos *= 10;
-    }
-    whole.checked_mul(SECOND)?.checked_add(nanos)
+    text.first().filter(|first| first.is_ascii_digit()).map(|_| (whole, nanos))
 }
+
+/// Units of durations in nanoseconds, each before one that it ends with.
+static UNITS: [(&str, u64); 7] = [
+    ("ns", 1),
+    ("us", 1000),
+    ("ms", 1_000_000),
+    ("min", 60 * SECOND),
+    ("s", SECOND),
+    ("m", 60 * SECOND),
+    ("h", 3600 * SECOND),
+];
 
 /// Reads a duration, `1.5s`, `20ms`, `300us`, `5m`, `2h`; a bare number is seconds. Nanoseconds.
 pub fn parse_duration(text: &str) -> Result<u64> {
-    let units = [
-        ("ns", 1),
-        ("us", 1000),
-        ("ms", 1_000_000),
-        ("min", 60 * SECOND),
-        ("s", SECOND),
-        ("m", 60 * SECOND),
-        ("h", 3600 * SECOND),
-    ];
-    let (number, unit) = units
+    let (number, unit) = UNITS
         .iter()
         .find_map(|(name, ns)| text.strip_suffix(name).map(|number| (number, *ns)))
         .unwrap_or((text, SECOND));
-    decimal(number)
-        .map(|value| u128::from(value) * u128::from(unit) / u128::from(SECOND))
-        .and_then(|ns| u64::try_from(ns).ok())
-        .ok_or_else(|| Error::usage(format!("{text:?} is no duration")).hint("write 1.5s, 20ms, 300us, 5m or 2h"))
+    // Units are parts of a second or multiples of it.
+    let part = |nanos: u64| if unit < SECOND { nanos * unit / SECOND } else { nanos * (unit / SECOND) };
+    decimal(number.as_bytes())
+        .and_then(|(whole, nanos)| whole.checked_mul(unit)?.checked_add(part(nanos)))
+        .ok_or_else(|| Error::usage(quoted(text) + " is no duration").hint("write 1.5s, 20ms, 300us, 5m or 2h"))
 }
 
 /// Two digits and what follows.
-fn two(text: &str) -> Option<(u32, &str)> {
-    let digits = text.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
-    Some((digits.parse().ok()?, text.get(2..)?))
+fn two(text: &[u8]) -> Option<(u32, &[u8])> {
+    match text {
+        [tens @ b'0'..=b'9', ones @ b'0'..=b'9', rest @ ..] => {
+            Some((u32::from(tens - b'0') * 10 + u32::from(ones - b'0'), rest))
+        }
+        _ => None,
+    }
+}
+
+/// Two digits behind one of the bytes in `marks`, and what follows.
+fn two_behind<'a>(marks: &[u8], text: &'a [u8]) -> Option<(u32, &'a [u8])> {
+    let (mark, rest) = text.split_first()?;
+    two(rest).filter(|_| marks.contains(mark))
 }
 
 /// Seconds of the day and nanoseconds of `HH:MM:SS[.frac]`, and what follows.
-fn time_of_day(text: &str) -> Option<(u64, &str)> {
+fn time_of_day(text: &[u8]) -> Option<(u64, &[u8])> {
     let (hours, rest) = two(text)?;
-    let (minutes, rest) = two(rest.strip_prefix(':')?)?;
-    let rest = rest.strip_prefix(':')?;
-    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-    let (seconds, rest) = rest.split_at(end);
-    let nanos = decimal(seconds).filter(|nanos| *nanos < 61 * SECOND)?;
-    if hours > 23 || minutes > 59 || seconds.find('.').unwrap_or(seconds.len()) != 2 {
+    let (minutes, rest) = two_behind(b":", rest)?;
+    let (seconds, fraction) = two_behind(b":", rest)?;
+    let end = fraction.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'.').unwrap_or(fraction.len());
+    let digits = rest.get(1..3 + end)?;
+    let (_, nanos) = decimal(digits)?;
+    if hours > 23 || minutes > 59 || seconds > 60 || fraction.first().is_some_and(u8::is_ascii_digit) {
         return None;
     }
-    Some((u64::from(hours * 3600 + minutes * 60) * SECOND + nanos, rest))
+    Some((u64::from(hours * 3600 + minutes * 60 + seconds) * SECOND + nanos, fraction.get(end..)?))
 }
 
 /// Nanoseconds since 1970 of an RFC 3339 time; `None` if it is not one. Without a zone it is in that of `utc_offset_s`.
 pub fn parse_rfc3339(text: &str, utc_offset_s: i32) -> Option<u64> {
-    let year: i64 = text.get(..4).filter(|year| year.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
-    let (month, rest) = two(text.get(4..)?.strip_prefix('-')?)?;
-    let (day, rest) = two(rest.strip_prefix('-')?)?;
+    let (century, rest) = two(text.as_bytes())?;
+    let (year, rest) = two(rest)?;
+    let year = i64::from(century * 100 + year);
+    let (month, rest) = two_behind(b"-", rest)?;
+    let (day, rest) = two_behind(b"-", rest)?;
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year < 1970 {
         return None;
     }
-    let (nanos, zone) = time_of_day(rest.strip_prefix(['T', 't', ' '])?)?;
+    let (_, rest) = rest.split_first().filter(|(mark, _)| b"Tt ".contains(mark))?;
+    let (nanos, zone) = time_of_day(rest)?;
     let offset = match zone {
-        "" => i64::from(utc_offset_s),
-        "Z" | "z" => 0,
+        [] => i64::from(utc_offset_s),
+        b"Z" | b"z" => 0,
         _ => {
-            let sign = if zone.starts_with('-') { -1 } else { 1 };
-            let (hours, rest) = two(zone.strip_prefix(['+', '-'])?)?;
-            let (minutes, rest) = two(rest.strip_prefix(':').unwrap_or(rest))?;
+            let sign = if zone.first() == Some(&b'-') { -1 } else { 1 };
+            let (hours, rest) = two_behind(b"+-", zone)?;
+            let (minutes, rest) = two_behind(b":", rest).or_else(|| two(rest))?;
             if !rest.is_empty() {
                 return None;
             }
@@ -244,7 +295,7 @@ pub fn parse_time(text: &str, meta: &Meta, utc_offset_s: i32) -> Result<Timestam
     if let Some(real) = parse_rfc3339(text, utc_offset_s) {
         return Ok(clock.trace_time(real));
     }
-    if let Some((nanos, "")) = time_of_day(text) {
+    if let Some((nanos, [])) = time_of_day(text.as_bytes()) {
         let offset = i64::from(utc_offset_s);
         let start_second = (start.realtime_ns / SECOND).saturating_add_signed(offset);
         let mut real = (start_second - start_second % DAY) * SECOND + nanos;
@@ -255,7 +306,7 @@ pub fn parse_time(text: &str, meta: &Meta, utc_offset_s: i32) -> Result<Timestam
     }
     match parse_duration(text) {
         Ok(since) => Ok(start.trace_ns.saturating_add(since)),
-        Err(_) => Err(Error::usage(format!("{text:?} is no time"))
+        Err(_) => Err(Error::usage(quoted(text) + " is no time")
             .hint("write 1.5s (from the start), 09:24:53.5 or 2025-11-23T09:24:53Z")),
     }
 }

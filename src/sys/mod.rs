@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The few system calls that nix lacks or leaves unsafe, each behind a safe function: the only unsafe code of the crate.
+//! And what std does with more code than it takes.
 //!
 //! Source: the manual pages of section 2 named at each function.
 
+mod files;
 mod process;
+mod start;
 mod time;
 
+pub use files::{make_dir, make_dirs, names, numbers, read_on, read_text, remove_dir_with_files, value_of};
 pub use process::{
     close_others, detach_stdio, fork, ignore_signal, lower_nice, pidfd_open, reset_signals, set_name, Forked,
 };
-pub use time::realtime_ns;
+pub use start::{begin, exit, Stdio};
+pub use time::{monotonic_ms, realtime_ns, sleep_ms};

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::libc;
 
@@ -68,10 +69,10 @@ fn close_range(first: libc::c_uint, last: libc::c_uint) -> bool {
 }
 
 fn close_by_proc(keep: &[RawFd]) {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<RawFd> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2 && !keep.contains(fd)) {
+    for fd in super::numbers(Path::new("/proc/self/fd"), "").unwrap_or_default() {
+        if fd <= 2 || keep.contains(&fd) {
+            continue;
+        }
         // SAFETY: as above; closing one twice (the directory's own) only fails.
         unsafe { libc::close(fd) };
     }

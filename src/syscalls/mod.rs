@@ -14,7 +14,7 @@ mod table;
 pub use errno::{errno_name, errno_text};
 pub use signal::{si_code_name, signal_name};
 
-use core::cmp::{Ordering, Reverse};
+use core::cmp::Reverse;
 
 use crate::arch::Abi;
 use crate::ids::SyscallNr;
@@ -25,29 +25,31 @@ const ARM_PRIVATE: SyscallNr = 0xf0001;
 /// Name of call `nr`, in constant time; `None` for a number the ABI has no call for. That is any number on which the
 /// kernel answers `ENOSYS`, also negative ones, calls newer than the table, and x32 calls (bit 30 on x86_64).
 pub fn name(abi: Abi, nr: SyscallNr) -> Option<&'static str> {
-    let entry = match usize::try_from(nr).ok().and_then(|at| table(abi).get(at)) {
-        Some(entry) => entry,
-        None => private(abi).get(usize::try_from(nr.checked_sub(ARM_PRIVATE)?).ok()?)?,
-    };
-    word(table::NAMES, &table::STARTS, usize::from(*entry))
+    call_name(usize::from(entry(abi, nr)))
 }
 
 /// Number of the call with exactly this name. Takes a second name the ABI's headers give a call as well: on ARM 341 is
 /// `arm_sync_file_range` and `sync_file_range2`, and seccomp profiles use the latter.
 pub fn number(abi: Abi, name: &str) -> Option<SyscallNr> {
-    let known = find_name(name)?;
-    let alias = || aliases(abi).iter().find(|(entry, _)| *entry == known).map(|(_, nr)| SyscallNr::from(*nr));
-    entries(abi).find(|(_, entry)| *entry == known).map(|(nr, _)| nr).or_else(alias)
+    if let Some((nr, _)) = all(abi).find(|(_, call)| *call == name) {
+        return Some(nr);
+    }
+    let is_it = |(entry, _): &&(u16, u16)| call_name(usize::from(*entry)) == Some(name);
+    aliases(abi).iter().find(is_it).map(|(_, nr)| SyscallNr::from(*nr))
 }
 
 /// Highest number in the table, ARM's private calls aside.
 pub fn max_nr(abi: Abi) -> SyscallNr {
-    SyscallNr::try_from(table(abi).len()).map_or(SyscallNr::MAX, |len| len - 1)
+    // Every ABI has the numbers of the newest calls.
+    let _ = abi;
+    (table::COMMON_FIRST + table::COMMON.len()) as SyscallNr - 1
 }
 
 /// Every call of the ABI with its name, by rising number; ARM's private calls come last.
 pub fn all(abi: Abi) -> impl Iterator<Item = (SyscallNr, &'static str)> {
-    entries(abi).filter_map(|(nr, entry)| Some((nr, word(table::NAMES, &table::STARTS, usize::from(entry))?)))
+    (0..=max_nr(abi))
+        .chain(ARM_PRIVATE..ARM_PRIVATE + table::ARM_PRIVATE.len() as SyscallNr)
+        .filter_map(move |nr| Some((nr, name(abi, nr)?)))
 }
 
 /// The name of this ABI a user most likely meant by `name`, for an error message; the name itself if it is one.
@@ -57,33 +59,42 @@ pub fn all(abi: Abi) -> impl Iterator<Item = (SyscallNr, &'static str)> {
 /// like `name` for longest (`umount` means `umount2`, not `mount`), then the first of the alphabet.
 pub fn nearest(abi: Abi, name: &str) -> Option<&'static str> {
     let limit = (name.len() / 3).clamp(1, 3);
-    all(abi)
-        .filter(|(_, known)| known.len().abs_diff(name.len()) <= limit)
-        .map(|(_, known)| {
-            let differing = name.bytes().zip(known.bytes()).skip_while(|(given, meant)| given == meant).count();
-            (distance(name.as_bytes(), known.as_bytes()), Reverse(name.len().min(known.len()) - differing), known)
-        })
-        .filter(|(distance, ..)| *distance <= limit)
-        .min()
-        .map(|(.., known)| known)
+    let mut best: Option<(usize, Reverse<usize>, &str)> = None;
+    for (_, known) in all(abi) {
+        if known.len().abs_diff(name.len()) > limit {
+            continue;
+        }
+        let slips = distance(name.as_bytes(), known.as_bytes());
+        let same = name.bytes().zip(known.bytes()).take_while(|(given, meant)| given == meant).count();
+        let this = (slips, Reverse(same), known);
+        if slips <= limit && best.map_or(true, |best| this < best) {
+            best = Some(this);
+        }
+    }
+    best.map(|(.., known)| known)
 }
 
-/// Numbers to indices of names.
-fn table(abi: Abi) -> &'static [u16] {
-    match abi {
+/// Index of the name of call `nr`, or [`table::NONE`].
+#[inline]
+fn entry(abi: Abi, nr: SyscallNr) -> u16 {
+    let own: &[u16] = match abi {
         Abi::X86_64 => &table::X86_64,
         Abi::I386 => &table::I386,
         Abi::Aarch64 => &table::AARCH64,
         Abi::Arm => &table::ARM,
+    };
+    let Ok(at) = usize::try_from(nr) else { return table::NONE };
+    if let Some(entry) = own.get(at) {
+        return *entry;
     }
-}
-
-/// The same for the calls from [`ARM_PRIVATE`] on.
-fn private(abi: Abi) -> &'static [u16] {
-    match abi {
-        Abi::Arm => &table::ARM_PRIVATE,
-        Abi::X86_64 | Abi::I386 | Abi::Aarch64 => &[],
-    }
+    let first = if abi.is_32bit() { table::COMMON_FIRST } else { table::COMMON_64 };
+    let found = match at.checked_sub(table::COMMON_FIRST).and_then(|at| table::COMMON.get(at)) {
+        Some(_) if abi == Abi::Arm && table::ARM_LACKS.iter().any(|nr| usize::from(*nr) == at) => None,
+        Some(entry) if at >= first => Some(entry),
+        None if abi == Abi::Arm => at.checked_sub(ARM_PRIVATE as usize).and_then(|at| table::ARM_PRIVATE.get(at)),
+        _ => None,
+    };
+    found.copied().unwrap_or(table::NONE)
 }
 
 /// Indices of second names, with the number each stands for.
@@ -94,25 +105,11 @@ fn aliases(abi: Abi) -> &'static [(u16, u16)] {
     }
 }
 
-/// Every number with a call and the index of its name.
-fn entries(abi: Abi) -> impl Iterator<Item = (SyscallNr, u16)> {
-    let common = (0..).zip(table(abi));
-    let private = (ARM_PRIVATE..).zip(private(abi));
-    common.chain(private).map(|(nr, entry)| (nr, *entry)).filter(|(_, entry)| *entry != table::NONE)
-}
-
-/// Index of `name` in the sorted list of all names.
-fn find_name(name: &str) -> Option<u16> {
-    let (mut from, mut to) = (0, table::STARTS.len().saturating_sub(1));
-    while from < to {
-        let middle = from + (to - from) / 2;
-        match word(table::NAMES, &table::STARTS, middle)?.cmp(name) {
-            Ordering::Less => from = middle + 1,
-            Ordering::Greater => to = middle,
-            Ordering::Equal => return u16::try_from(middle).ok(),
-        }
-    }
-    None
+/// Name number `at` in the order of the alphabet.
+#[inline]
+fn call_name(at: usize) -> Option<&'static str> {
+    let start = usize::from(*table::STARTS.get(at)?);
+    table::NAMES.get(start..start + usize::from(*table::LENGTHS.get(at)?))
 }
 
 /// Word number `at` of words that stand end to end in `text`; an empty one means there is none.
@@ -234,11 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn names_are_sorted_or_the_search_would_miss() {
-        let names: Vec<_> = (0..table::STARTS.len() - 1).map(|at| word(table::NAMES, &table::STARTS, at)).collect();
+    fn every_name_is_a_name() {
+        let names: Vec<_> = (0..table::STARTS.len()).map(call_name).collect();
         assert!(names.windows(2).all(|pair| pair[0].is_some() && pair[0] < pair[1]));
         assert_eq!(names.iter().flatten().map(|name| name.len()).max(), Some(table::LONGEST));
-        assert_eq!(table::STARTS.last().copied().map(usize::from), Some(table::NAMES.len()));
     }
 
     #[test]

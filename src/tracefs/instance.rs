@@ -7,16 +7,18 @@
 //! Source: kernel/trace/trace.c `instance_mkdir`, kernel/trace/trace_events.c.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::mount::{bracketed, read_text, Tracefs};
+use super::mount::{bracketed, Tracefs};
 use super::stats::BufferStats;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{CpuId, Pid};
+use crate::sys::{self, read_text};
 
 /// What the names of our instances begin with; `gc` removes such instances and no others.
 pub const INSTANCE_PREFIX: &str = "ftrace-analyzer-";
@@ -32,15 +34,13 @@ impl Instance {
     /// Makes the instance. Nothing is recorded in it yet: all its events are off.
     pub fn create(tracefs: &Tracefs, name: &str) -> Result<Instance> {
         let instance = Instance::named(tracefs, name)?;
-        fs::create_dir(&instance.path).map_err(|why| match why.kind() {
-            io::ErrorKind::AlreadyExists => {
-                Error::new(Kind::Busy { by: format!("the tracing instance {name} exists already") })
-                    .hint("ftrace-analyzer gc removes what a killed recorder left")
-            }
-            io::ErrorKind::OutOfMemory => Error::sys(format!("make the tracing instance {name}"), why)
+        sys::make_dir(&instance.path).map_err(|why| match why {
+            Errno::EEXIST => Error::new(Kind::Busy, format!("the tracing instance {name} exists already"))
+                .hint("ftrace-analyzer gc removes what a killed recorder left"),
+            Errno::ENOMEM => Error::sys(format!("make the tracing instance {name}"), why)
                 .hint("its ring buffers take about 1.4 MB a CPU; free memory, or trace fewer containers at once"),
-            io::ErrorKind::PermissionDenied => Error::io("create", &instance.path, why).hint("run as root"),
-            _ => Error::io("create", &instance.path, why),
+            Errno::EACCES | Errno::EPERM => Error::io("create", &instance.path, why.into()).hint("run as root"),
+            _ => Error::io("create", &instance.path, why.into()),
         })?;
         Ok(instance)
     }
@@ -48,7 +48,7 @@ impl Instance {
     /// An instance that is there already (or not: every use then fails).
     pub fn named(tracefs: &Tracefs, name: &str) -> Result<Instance> {
         if !name.starts_with(INSTANCE_PREFIX) || name.contains('/') {
-            return Err(Error::new(Kind::Bug(format!("{name} is not an instance of ours"))));
+            return Err(Error::new(Kind::Bug, format!("{name} is not an instance of ours")));
         }
         Ok(Instance { name: name.to_owned(), path: tracefs.root().join("instances").join(name) })
     }
@@ -70,6 +70,15 @@ impl Instance {
         handle.write_all(value.as_bytes()).map_err(|why| Error::io(&format!("write {value:?} to"), &path, why))
     }
 
+    /// Writes a number into a file that not all kernels have; false where it is not there.
+    fn write_if_there(&self, file: &str, number: u64) -> Result<bool> {
+        let there = self.has(file);
+        if there {
+            self.write(file, &number.to_string())?;
+        }
+        Ok(there)
+    }
+
     /// Text of one of its files.
     pub fn read(&self, file: &str) -> Result<String> {
         let path = self.path.join(file);
@@ -83,19 +92,15 @@ impl Instance {
 
     /// Sets the size of sub-buffers in KiB where the kernel can (6.8 and later); false where it cannot.
     pub fn set_subbuf_size_kb(&self, kb: u32) -> Result<bool> {
-        if !self.has("buffer_subbuf_size_kb") {
-            return Ok(false);
-        }
-        self.write("buffer_subbuf_size_kb", &kb.to_string())?;
-        Ok(true)
+        self.write_if_there("buffer_subbuf_size_kb", u64::from(kb))
     }
 
     /// Size of each CPU's buffer in KiB.
     pub fn buffer_size_kb(&self) -> Option<u64> {
         // `1408`, or `7 (expanded: 1408)` before the first use.
         let text = self.read("buffer_size_kb").ok()?;
-        let expanded = text.split("expanded:").nth(1).map(|rest| rest.trim().trim_end_matches(')'));
-        expanded.or_else(|| text.split_ascii_whitespace().next())?.parse().ok()
+        let kept = text.trim_end_matches(['\n', ')']);
+        kept.rsplit(' ').next()?.parse().ok()
     }
 
     /// Sets the size of each CPU's buffer. Must be done before events are on: the kernel stops recording meanwhile.
@@ -108,10 +113,7 @@ impl Instance {
 
     /// Fill level, in percent, at which poll(2) on a CPU's pipe wakes us.
     pub fn set_buffer_percent(&self, percent: u8) -> Result<()> {
-        if !self.has("buffer_percent") {
-            return Ok(());
-        }
-        self.write("buffer_percent", &percent.to_string())
+        self.write_if_there("buffer_percent", u64::from(percent)).map(|_| ())
     }
 
     /// The trace clock in use.
@@ -146,7 +148,11 @@ impl Instance {
 
     /// The threads whose events are recorded.
     pub fn pids(&self) -> Result<Vec<Pid>> {
-        Ok(self.read("set_event_pid")?.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+        let mut pids = Vec::new();
+        for pid in self.read("set_event_pid")?.split('\n') {
+            pids.extend(pid.parse::<Pid>().ok());
+        }
+        Ok(pids)
     }
 
     /// Switches one event, or with `name` empty all of a system, on or off.
@@ -164,13 +170,8 @@ impl Instance {
     /// The per-CPU buffers. Directories are counted, not CPUs that are up: those come and go on boards.
     pub fn cpus(&self) -> Result<Vec<CpuId>> {
         let path = self.path.join("per_cpu");
-        let entries = fs::read_dir(&path).map_err(|why| Error::io("list", &path, why))?;
-        let mut cpus: Vec<CpuId> = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("cpu")?.parse().ok())
-            .collect();
-        cpus.sort_unstable();
-        Ok(cpus)
+        let cpus = sys::numbers(&path, "cpu").map_err(|why| Error::io("list", &path, why))?;
+        Ok(cpus.into_iter().map(|cpu| cpu as CpuId).collect())
     }
 
     /// Opens a CPU's raw pipe, not blocking.
@@ -193,7 +194,7 @@ impl Instance {
     pub fn remove(&self) -> Result<()> {
         fs::remove_dir(&self.path).map_err(|why| match why.raw_os_error() {
             Some(nix::libc::EBUSY) => {
-                Error::new(Kind::Busy { by: format!("the tracing instance {} is in use by a reader", self.name) })
+                Error::new(Kind::Busy, format!("the tracing instance {} is in use by a reader", self.name))
             }
             // Somebody else is removing it just now: the directory is there, its instance is not (trace_array_find).
             Some(nix::libc::ENODEV) => Error::not_found(self.path.display().to_string()),

@@ -4,14 +4,14 @@
 //! sysvinit images mount debugfs only, which automounts tracefs below it; systemd mounts /sys/kernel/tracing.
 //! Source: proc_pid_mountinfo(5); fs/tracefs/inode.c.
 
-use std::fs;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{mount, MsFlags};
 
 use super::instance::INSTANCE_PREFIX;
 use crate::error::{Error, Result};
+use crate::sys::{self, numbers, read_text};
+use crate::words::split_once;
 
 /// Where the kernel offers a directory to mount tracefs on.
 pub const TRACEFS_PATH: &str = "/sys/kernel/tracing";
@@ -22,39 +22,19 @@ pub struct Tracefs {
     root: PathBuf,
 }
 
-/// Reads a file of tracefs with large reads from the first on. std begins with one of 32 bytes where a file has no size,
-/// and `events/header_page` gives nothing at any offset but 0: its rest would be missing (kernel/trace/trace_events.c
-/// `show_header`; seen on 6.18).
-pub(super) fn read_text(path: &Path) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let mut bytes = Vec::new();
-    let mut chunk = vec![0u8; 16 << 10];
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why) => return Err(why),
-        }
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 /// Undoes the kernel's octal escapes of blanks and backslashes in mount paths.
 fn unescape(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let octal = if *first == b'\\' { tail.get(..3) } else { None };
-        let value =
-            octal.and_then(|digits| core::str::from_utf8(digits).ok()).and_then(|d| u8::from_str_radix(d, 8).ok());
-        match value {
-            Some(value) => {
-                bytes.push(value);
-                rest = tail.get(3..).unwrap_or_default();
+    loop {
+        match rest {
+            [] => break,
+            [b'\\', high @ b'0'..=b'3', middle @ b'0'..=b'7', low @ b'0'..=b'7', tail @ ..] => {
+                bytes.push((high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0'));
+                rest = tail;
             }
-            None => {
-                bytes.push(*first);
+            [byte, tail @ ..] => {
+                bytes.push(*byte);
                 rest = tail;
             }
         }
@@ -65,10 +45,10 @@ fn unescape(path: &str) -> String {
 /// The mount point of tracefs in the text of a mountinfo file: the standard one first, else the first of its own, else
 /// the one below debugfs.
 pub fn find_in_mountinfo(text: &str) -> Option<PathBuf> {
-    let mut tracefs = Vec::new();
-    let mut debugfs = Vec::new();
+    let mut own = None;
+    let mut below_debugfs = None;
     for line in text.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let Some((left, right)) = split_once(line, " - ") else { continue };
         let mut fields = left.split(' ');
         let (Some(root), Some(point)) = (fields.nth(3), fields.next()) else { continue };
         // A bind mount of a part of tracefs (one instance, say) is not tracefs.
@@ -76,16 +56,16 @@ pub fn find_in_mountinfo(text: &str) -> Option<PathBuf> {
             continue;
         }
         match right.split(' ').next() {
-            Some("tracefs") => tracefs.push(unescape(point)),
-            Some("debugfs") => debugfs.push(unescape(point)),
+            Some("tracefs") if point == TRACEFS_PATH => return Some(PathBuf::from(TRACEFS_PATH)),
+            Some("tracefs") if own.is_none() => own = Some(point),
+            Some("debugfs") if below_debugfs.is_none() => below_debugfs = Some(point),
             _ => {}
         }
     }
-    if tracefs.iter().any(|point| point == TRACEFS_PATH) {
-        return Some(PathBuf::from(TRACEFS_PATH));
+    match own {
+        Some(point) => Some(PathBuf::from(unescape(point))),
+        None => below_debugfs.map(|point| Path::new(&unescape(point)).join("tracing")),
     }
-    let own = tracefs.first().map(PathBuf::from);
-    own.or_else(|| debugfs.first().map(|point| Path::new(point).join("tracing")))
 }
 
 impl Tracefs {
@@ -96,7 +76,7 @@ impl Tracefs {
 
     /// The mounted tracefs, if there is one.
     pub fn find() -> Option<Tracefs> {
-        let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let text = read_text(Path::new("/proc/self/mountinfo")).ok()?;
         let root = find_in_mountinfo(&text)?;
         root.join("instances").is_dir().then_some(Tracefs { root })
     }
@@ -129,12 +109,10 @@ impl Tracefs {
 
     /// Names of the instances that are ours.
     pub fn our_instances(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.root.join("instances")) else { return Vec::new() };
-        let mut names: Vec<String> = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| name.starts_with(INSTANCE_PREFIX))
-            .collect();
+        let mut names = Vec::new();
+        for name in sys::names(&self.root.join("instances")).unwrap_or_default() {
+            names.extend(name.into_string().ok().filter(|name| name.starts_with(INSTANCE_PREFIX)));
+        }
         names.sort_unstable();
         names
     }
@@ -146,7 +124,7 @@ impl Tracefs {
 
     /// Number of per-CPU buffers an instance has.
     pub fn cpu_count(&self) -> u64 {
-        fs::read_dir(self.root.join("per_cpu")).map_or(1, |entries| entries.count().max(1)) as u64
+        numbers(&self.root.join("per_cpu"), "cpu").map_or(1, |cpus| cpus.len().max(1)) as u64
     }
 
     /// Text of a file of the top-level instance, for `doctor`; reading changes nothing.

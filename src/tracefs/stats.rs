@@ -4,6 +4,7 @@
 //! Source: kernel/trace/trace.c `tracing_stats_read`.
 
 use crate::ids::Timestamp;
+use crate::sys::value_of;
 
 /// One CPU's statistics, in events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,25 +26,15 @@ pub struct BufferStats {
 impl BufferStats {
     /// Parses the file's text; lines that are missing count as 0.
     pub fn parse(text: &str) -> BufferStats {
-        let mut stats = BufferStats::default();
-        for line in text.lines() {
-            let Some((key, value)) = line.split_once(':') else { continue };
-            let value = value.trim();
-            if key == "now ts" {
-                stats.now = parse_seconds(value);
-                continue;
-            }
-            let Ok(value) = value.parse() else { continue };
-            match key {
-                "entries" => stats.entries = value,
-                "overrun" => stats.overrun = value,
-                "commit overrun" => stats.commit_overrun = value,
-                "dropped events" => stats.dropped = value,
-                "read events" => stats.read = value,
-                _ => {}
-            }
+        let count = |key| value_of(text, key).and_then(|value| value.parse().ok()).unwrap_or_default();
+        BufferStats {
+            entries: count("entries"),
+            overrun: count("overrun"),
+            commit_overrun: count("commit overrun"),
+            dropped: count("dropped events"),
+            read: count("read events"),
+            now: value_of(text, "now ts").and_then(parse_seconds),
         }
-        stats
     }
 }
 

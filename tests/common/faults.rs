@@ -14,7 +14,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The program under test.
-pub const BIN: &str = env!("CARGO_BIN_EXE_ftrace-analyzer");
+pub const BIN: &str = if BOARD { "/board/bin/ftrace-analyzer" } else { env!("CARGO_BIN_EXE_ftrace-analyzer") };
+
+/// Whether this is built for a board under QEMU (cross/boards/programs), which is slow.
+const BOARD: bool = option_env!("FTRACE_ANALYZER_BOARD").is_some();
+
+/// How many times as long as elsewhere things may take.
+const SLOW: u32 = if BOARD { 10 } else { 1 };
 
 /// Where the kernel shows the instances.
 pub const INSTANCES: &str = "/sys/kernel/tracing/instances";
@@ -71,7 +77,7 @@ pub fn has(test: &str, program: &str) -> bool {
 
 /// Runs a command to its end; one that takes longer than `patience` fails the test.
 pub fn finish(mut command: Command, input: &[u8], patience: Duration) -> Said {
-    let shown = format!("{command:?}");
+    let (shown, patience) = (format!("{command:?}"), patience * SLOW);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
@@ -114,7 +120,7 @@ fn wait(child: &mut Child, patience: Duration, shown: &str) -> Option<i32> {
 pub fn until(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
-        assert!(began.elapsed() < patience, "{what}: not within {patience:?}");
+        assert!(began.elapsed() < patience * SLOW, "{what}: not within {patience:?} times {SLOW}");
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -16,12 +16,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+/// Whether this is built for a board under QEMU (cross/boards/programs), which has things elsewhere and is slow.
+pub const BOARD: bool = option_env!("FTRACE_ANALYZER_BOARD").is_some();
+/// How many times as long as elsewhere things may take: software emulation, with another board beside it.
+pub const SLOW: u32 = if BOARD { 20 } else { 1 };
 /// The binary under test.
-pub const BIN: &str = env!("CARGO_BIN_EXE_ftrace-analyzer");
+pub const BIN: &str = if BOARD { "/board/bin/ftrace-analyzer" } else { env!("CARGO_BIN_EXE_ftrace-analyzer") };
+/// Where the source is, or what the tests need of it.
+pub const SOURCE: &str = if BOARD { "/board/source" } else { env!("CARGO_MANIFEST_DIR") };
 /// Where tracefs is.
 pub const TRACING: &str = "/sys/kernel/tracing";
 /// How long a command may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(if BOARD { 120 } else { 60 });
 
 /// What a test needs besides root and tracefs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +35,10 @@ pub enum Need {
     Runc,
     Crun,
     Cc,
+    /// The C program for the kernel's 32-bit ABI.
+    Work32,
 }
-pub use Need::{Cc, Crun, Runc};
+pub use Need::{Cc, Crun, Runc, Work32};
 
 /// What came of a command.
 #[derive(Debug)]
@@ -85,26 +93,51 @@ pub fn missing(needs: &[Need]) -> Option<String> {
         Runc | Crun if which("runc").is_none() => Some("no runc".into()),
         Crun if which("crun").is_none() => Some("no crun".into()),
         Cc => work().is_none().then(|| "no C compiler that links static programs".into()),
+        Work32 => work32().is_none().then(|| {
+            if BOARD {
+                "no 32-bit ABI beside this one".into()
+            } else {
+                format!("no static programs by {CC32}")
+            }
+        }),
         _ => None,
     })
 }
 
+/// A compiler for the 32-bit ABI beside this machine's.
+const CC32: &str = if cfg!(target_arch = "aarch64") { "arm-linux-gnueabihf-gcc" } else { "i686-linux-gnu-gcc" };
+
 /// The compiled tests/common/live_work.c.
 pub fn work() -> Option<&'static Path> {
+    if BOARD {
+        return Some(Path::new("/board/live-work"));
+    }
+    static WORK: OnceLock<Option<PathBuf>> = OnceLock::new();
+    WORK.get_or_init(|| compiled("cc", "live-work")).as_deref()
+}
+
+/// The same for the 32-bit ABI, where this kernel runs such programs.
+pub fn work32() -> Option<&'static Path> {
     static WORK: OnceLock<Option<PathBuf>> = OnceLock::new();
     let made = WORK.get_or_init(|| {
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("live-work");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/live_work.c");
-        let modified = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
-        if modified(&program) > modified(&source) {
-            return Some(program);
-        }
-        let fresh = program.with_extension(std::process::id().to_string());
-        let done = Command::new("cc").args(["-O1", "-static", "-pthread", "-o"]).arg(&fresh).arg(source).status();
-        let linked = done.is_ok_and(|status| status.success());
-        (linked && fs::rename(fresh, &program).is_ok()).then_some(program)
+        let program = if BOARD { "/board/compat/live-work".into() } else { compiled(CC32, "live-work32")? };
+        // 64 is what it says to no mode at all.
+        Command::new(&program).status().is_ok_and(|status| status.code() == Some(64)).then_some(program)
     });
     made.as_deref()
+}
+
+fn compiled(compiler: &str, name: &str) -> Option<PathBuf> {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let source = Path::new(SOURCE).join("tests/common/live_work.c");
+    let modified = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    if modified(&program) > modified(&source) {
+        return Some(program);
+    }
+    let fresh = program.with_extension(std::process::id().to_string());
+    let done = Command::new(compiler).args(["-O1", "-static", "-pthread", "-o"]).arg(&fresh).arg(source).status();
+    let linked = done.is_ok_and(|status| status.success());
+    (linked && fs::rename(fresh, &program).is_ok()).then_some(program)
 }
 
 pub fn skip(test: &str, why: &str) {
@@ -120,6 +153,11 @@ pub fn skip(test: &str, why: &str) {
     }
 }
 
+/// Lets something go on for a while, which is longer on a slow machine.
+pub fn pause(milliseconds: u32) {
+    std::thread::sleep(Duration::from_millis(milliseconds.into()) * if BOARD { 5 } else { 1 });
+}
+
 /// Waits until `done` gives something; panics with `what` if it does not in time.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
@@ -128,7 +166,7 @@ pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = done() {
             return value;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+        assert!(begun.elapsed() < Duration::from_secs(if BOARD { 150 } else { 20 }), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -145,7 +183,7 @@ pub fn run(mut command: Command, input: &[u8]) -> Out {
     let stdout = collect(child.stdout.take().unwrap());
     let stderr = collect(child.stderr.take().unwrap());
     let status = wait(&mut child, &format!("{command:?}"));
-    let text = |from: mpsc::Receiver<Vec<u8>>| match from.recv_timeout(Duration::from_secs(5)) {
+    let text = |from: mpsc::Receiver<Vec<u8>>| match from.recv_timeout(Duration::from_secs(5) * SLOW) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(_) => panic!("{command:?} left somebody behind who holds its output"),
     };

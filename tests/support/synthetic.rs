@@ -67,10 +67,10 @@ pub fn meta(cpus: u16) -> Meta {
 
 impl Synthetic {
     /// In a directory of its own below `base`, which must be empty or not there.
-    pub fn new(base: &Path, meta: Meta) -> Synthetic {
+    pub fn new(base: &Path, mut meta: Meta) -> Synthetic {
         let formats = Formats::from_bytes(include_bytes!("formats.txt")).unwrap();
         let ids: Vec<u16> = (0..meta.host.cpus).collect();
-        let (store, meta_file) = Store::create(base, "synthetic", &formats, &meta, &ids).unwrap();
+        let (store, meta_file) = Store::create(base, "synthetic", &formats, &mut meta, &ids).unwrap();
         let cpu = |_| Cpu { page: Vec::new(), first_ts: 0, ts: 0, missed: None, written: 0, lost: 0 };
         let dir = store.dir.clone();
         let cpus = ids.iter().map(cpu).collect();
@@ -238,7 +238,7 @@ impl Synthetic {
         if state == EndState::Complete {
             self.meta.stats = (0..).zip(&self.cpus).map(stats).collect();
         }
-        self.meta_file.write_last(&self.meta).unwrap();
+        self.meta_file.write_last(&mut self.meta).unwrap();
         Recording::open(&self.dir).unwrap()
     }
 }

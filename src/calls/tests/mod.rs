@@ -68,7 +68,7 @@ impl Lines for Shown {
 
 /// A recording's events, one after the other; every one 10 ns after that before it.
 pub struct Log<'a> {
-    pub tracker: Tracker<Order<'a, Shown>>,
+    pub tracker: Tracker,
     pub order: Order<'a, Shown>,
     pub ts: u64,
     pub cpu: u16,

@@ -8,7 +8,7 @@ use super::*;
 use crate::format::Event;
 
 /// Task 1 enters a read, task 2 makes `others` calls, task 1's read returns, task 2 makes one more.
-fn blocked<S: Steps>(tracker: &mut Tracker<S>, steps: &mut S, others: usize) {
+fn blocked(tracker: &mut Tracker, steps: &mut dyn Steps, others: usize) {
     let mut ts = 0;
     let mut feed = |pid, event| {
         ts += 10;
@@ -67,7 +67,7 @@ fn the_queue_never_grows_past_its_capacity() {
     for pid in 1..100 {
         let event = Event::SysEnter { nr: READ, args: [0; 6] };
         tracker.feed(Item::Event { ts: 10, cpu: 0, pid, event }, &mut order);
-        assert!(order.queue.len() <= 8);
+        assert!(order.len() <= 8);
     }
 }
 
@@ -165,8 +165,6 @@ struct Ledger {
 }
 
 impl Steps for Ledger {
-    type Ticket = u64;
-
     fn opened(&mut self, call: &Call) -> u64 {
         assert_eq!(call.end, End::Open);
         self.next += 1;

@@ -283,7 +283,7 @@ fn numbers_of_no_task_are_passed_over() {
 
 #[test]
 fn a_machine_without_tables_is_named() {
-    let error = Tracker::<Order<'_, Shown>>::new(&meta("riscv64", &[]), None, false).err().unwrap();
+    let error = Tracker::new(&meta("riscv64", &[]), None, false).err().unwrap();
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains("riscv64"));
 }

@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     }
     match parse_event(text) {
         Ok(format) => {
-            for (name, _) in &format.fields {
+            for (name, _) in format.fields() {
                 assert!(!name.is_empty() && format.field(name).is_some());
             }
             let mut schema = Schema::default();

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The program's beginning and end, and the three descriptors it is given, without the standard library's runtime: that
+//! brings a handler of stack overflows with a tree of threads, and a buffer with a lock for each of the three.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+
+use super::process::ignore_signal;
+
+/// Makes a function that takes the arguments and gives the exit code the C library's `main`.
+#[macro_export]
+macro_rules! c_main {
+    ($main:path) => {
+        #[allow(unsafe_code)]
+        #[no_mangle]
+        extern "C" fn main(count: i32, words: *const *const core::ffi::c_char) -> i32 {
+            // SAFETY: these are what the C library has given us.
+            i32::from($main(unsafe { $crate::sys::begin(count, words) }))
+        }
+    };
+}
+
+/// What the standard library's runtime does for a program before `main`: descriptors that are closed get /dev/null, so that
+/// no file of ours is taken for one of them, and writing into a closed pipe is an error instead of the end. Gives the
+/// arguments.
+///
+/// # Safety
+///
+/// `words` has `count` pointers to strings that end in NUL, as a C `main` gets them.
+pub unsafe fn begin(count: i32, words: *const *const core::ffi::c_char) -> Vec<OsString> {
+    for fd in 0..3 {
+        // SAFETY: integers and a string of ours. The lowest free number is given, and those below are open by now.
+        unsafe {
+            if libc::fcntl(fd, libc::F_GETFD) < 0 {
+                libc::open(b"/dev/null\0".as_ptr().cast(), libc::O_RDWR);
+            }
+        }
+    }
+    ignore_signal(Signal::SIGPIPE);
+    let mut arguments = Vec::new();
+    for at in 0..usize::try_from(count).unwrap_or(0) {
+        // SAFETY: by the contract of this function.
+        let word = unsafe { CStr::from_ptr(*words.add(at)) };
+        arguments.push(OsStr::from_bytes(word.to_bytes()).to_owned());
+    }
+    arguments
+}
+
+/// Ends the process at once, without destructors: nothing of ours is buffered anywhere.
+pub fn exit(code: u8) -> ! {
+    // SAFETY: does not come back.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+/// One of the three descriptors that every process is given.
+#[derive(Clone, Copy, Debug)]
+pub enum Stdio {
+    /// Standard input.
+    In,
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl AsFd for Stdio {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: `begin` has seen to it that it is open, and nothing of ours closes it.
+        unsafe { BorrowedFd::borrow_raw(*self as RawFd) }
+    }
+}
+
+impl Read for Stdio {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        Ok(nix::unistd::read(*self, bytes)?)
+    }
+}
+
+impl Write for Stdio {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(nix::unistd::write(*self, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

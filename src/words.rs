@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Small texts taken apart by their bytes, without the tables of Unicode and the generic parsers of core.
+//!
+//! What the kernel prints is ASCII; a blank that is none of ASCII's is part of a word here.
+
+/// Without blanks, tabs and line ends at both ends.
+pub fn trim(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace();
+    let start = bytes.iter().position(|byte| !is_blank(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);
+    text.get(start..end).unwrap_or(text)
+}
+
+/// A decimal number of digits alone; `None` also if it does not fit.
+pub fn number(text: &str) -> Option<u64> {
+    let mut value = 0u64;
+    for byte in text.bytes() {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+    }
+    Some(value).filter(|_| !text.is_empty())
+}
+
+/// Somebody's word in quotes for an error's sentence: what could break the line or the terminal is escaped.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for char in text.chars() {
+        let code = char as u32;
+        match char {
+            '"' | '\\' => out.extend(['\\', char]),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            // C0 and C1 controls, and the marks that turn the direction of writing.
+            '\0'..='\x1f'
+            | '\x7f'..='\u{9f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => {
+                out.push_str("\\u{");
+                for shift in [12, 8, 4, 0].into_iter().filter(|shift| *shift == 0 || code >> shift != 0) {
+                    out.push(char::from(
+                        b"0123456789abcdef".get((code >> shift & 15) as usize).copied().unwrap_or(b'?'),
+                    ));
+                }
+                out.push('}');
+            }
+            _ => out.push(char),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// What stands before and behind the first `mark`. The texts are short: std's searcher for long ones is 2 KB of code.
+pub fn split_once<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
+    let mut at = 0;
+    loop {
+        // No character begins in the middle of another: where the mark does not fit is no place of it.
+        match text.get(at..) {
+            Some(rest) if rest.starts_with(mark) => return Some((text.get(..at)?, rest.get(mark.len()..)?)),
+            _ if at >= text.len() => return None,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The first `count` characters, for showing a text of unknown length.
+pub fn beginning(text: &str, count: usize) -> &str {
+    let end = text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_go_at_both_ends_only() {
+        for (given, left) in [("", ""), (" \t\n", ""), ("a", "a"), ("\t a b \r\n", "a b"), ("\u{a0}x", "\u{a0}x")] {
+            assert_eq!(trim(given), left);
+        }
+    }
+
+    #[test]
+    fn numbers_are_digits_that_fit() {
+        for (given, value) in [("0", Some(0)), ("007", Some(7)), ("18446744073709551615", Some(u64::MAX))] {
+            assert_eq!(number(given), value);
+        }
+        for wrong in ["", "+1", "-1", " 1", "1x", "18446744073709551616", "\u{661}"] {
+            assert_eq!(number(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn quotes_are_as_debugs_are() {
+        for text in ["", "ls", "a \"b\" \\", "x\n\t\r\u{1b}[0m\u{7f}", "é\u{202e}\u{85}"] {
+            assert_eq!(quoted(text), format!("{text:?}"));
+        }
+    }
+
+    #[test]
+    fn beginnings_end_between_characters() {
+        assert_eq!(["", "ab", "abc", "aéb€"].map(|text| beginning(text, 2)), ["", "ab", "ab", "aé"]);
+    }
+
+    #[test]
+    fn the_first_mark_counts() {
+        assert_eq!(split_once("a - b - c", " - "), Some(("a", "b - c")));
+        assert_eq!(split_once("é€ - ", " - "), Some(("é€", "")));
+        assert_eq!(split_once("aabc", "ab"), Some(("a", "c")));
+        for text in ["", " -", "a", "é"] {
+            assert_eq!(split_once(text, " - "), None);
+        }
+    }
+}
