@@ -8,7 +8,7 @@ mod live;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use live::{Cc, Live, Runc};
+use live::{Cc, Live, Runc, SLOW};
 use serde_json::Value;
 
 /// Runs a container and gives its calls and notes, without the recording and end objects.
@@ -44,7 +44,7 @@ fn calls_come_with_names_arguments_results_and_times() {
     assert_eq!((failed["comm"].as_str(), &failed["ret"]), (Some("cat"), &(-2).into()));
     let slept = lines.iter().find(|line| line["name"].as_str().is_some_and(|name| name.contains("nanosleep"))).unwrap();
     let duration = slept["duration_ns"].as_u64().unwrap();
-    assert!((200_000_000..2_000_000_000).contains(&duration), "{slept}");
+    assert!((200_000_000..2_000_000_000 * u64::from(SLOW)).contains(&duration), "{slept}");
     assert!(lines.iter().filter(|line| line["type"] == "call").all(|line| line.get("uncertain").is_none()));
 }
 
@@ -97,7 +97,9 @@ fn a_handled_signal_and_what_its_handler_calls_are_seen() {
     let at = |wanted: &Value| lines.iter().position(|line| std::ptr::eq(line, wanted)).unwrap();
     let mark = calls(&lines, "getpgid")[0];
     assert_eq!(mark["args"][0], format!("{:#x}", 100_015));
-    let places = [at(calls(&lines, "kill")[0]), at(signals[0]), at(mark), at(calls(&lines, "rt_sigreturn")[0])];
+    // 32-bit ARM has both; a handler without siginfo returns by the older one.
+    let back = [calls(&lines, "rt_sigreturn"), calls(&lines, "sigreturn")].concat();
+    let places = [at(calls(&lines, "kill")[0]), at(signals[0]), at(mark), at(back[0])];
     assert!(places.windows(2).all(|pair| pair[0] < pair[1]), "{places:?}");
     assert_eq!(of(&lines, "exit")[0]["status"], 5);
 }
@@ -121,7 +123,9 @@ fn a_child_killed_by_sigkill_is_told_from_one_that_exits() {
     let exit = exits.iter().find(|exit| exit["pid"] == child).unwrap();
     assert_eq!((&exit["killed"], exit.get("status")), (&true.into(), None), "{exit}");
     assert_eq!(exits.iter().find(|exit| exit["pid"] != child).unwrap()["status"], 7);
-    let last = lines.iter().find(|line| line["name"] == "pause").expect("the call it died in");
+    // arm64 has no pause; the C library's is a ppoll there.
+    let waits = |line: &&Value| line["pid"] == child && (line["name"] == "pause" || line["name"] == "ppoll");
+    let last = lines.iter().find(waits).expect("the call it died in");
     assert_eq!((&last["pid"], &last["errno"]), (&child, &"ERESTARTNOHAND".into()), "{last}");
 }
 

@@ -14,7 +14,7 @@ fn what_this_kernel_records_decodes_to_the_kernels_own_text() {
     let Some(live) = Live::new("what_this_kernel_records_decodes_to_the_kernels_own_text", &[]) else { return };
     let out = live.path("captures");
     std::fs::create_dir(&out).unwrap();
-    let mut make = live.command(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures/make"));
+    let mut make = live.command(&format!("{}/tests/captures/make", live::SOURCE));
     make.args(["live", out.to_str().unwrap()]);
     live::run(make, b"").expect_code(0);
     let captures = captures::captures_in(&out);

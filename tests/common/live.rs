@@ -149,6 +149,11 @@ impl Live {
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
         let status = wait(&mut command.spawn().unwrap(), "runc run --detach");
         assert!(status.success(), "{}", fs::read_to_string(self.path(&format!("{id}.log"))).unwrap());
+        // runc returns when its own process in the container is about to become the program.
+        let comm = format!("/proc/{}/comm", self.init_pid(id));
+        wait_for("the container's program", || {
+            fs::read_to_string(&comm).is_ok_and(|name| !name.starts_with("runc:")).then_some(())
+        });
     }
 
     /// The pid of a container's first process.
@@ -184,8 +189,10 @@ impl Live {
         for name in ["sh", "ls", "cat", "sleep", "true", "false", "kill", "echo", "mkdir"] {
             symlink("busybox", bundle.join("rootfs/bin").join(name)).unwrap();
         }
-        if let Some(work) = work() {
-            fs::copy(work, bundle.join("rootfs/bin/work")).unwrap();
+        for (work, name) in [(work(), "work"), (work32(), "work32")] {
+            if let Some(work) = work {
+                fs::copy(work, bundle.join("rootfs/bin").join(name)).unwrap();
+            }
         }
         let mut spec = self.command("runc");
         spec.args(["spec", "--bundle"]).arg(&bundle);

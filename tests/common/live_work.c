@@ -70,6 +70,22 @@ int main(int argc, char **argv)
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
 		return 7;
+	} else if (!strcmp(mode, "chain")) { /* marks count, count + 1 in a child, count + 2; then becomes the rest of the line */
+		syscall(SYS_getpgid, count);
+		if (!fork()) {
+			syscall(SYS_getpgid, count + 1);
+			_exit(0);
+		}
+		wait(NULL);
+		syscall(SYS_getpgid, count + 2);
+		if (argc > 3)
+			execv(argv[3], argv + 3);
+	} else if (!strcmp(mode, "private")) { /* ARM's own calls between two marks; set_tls is called before main */
+		char code[64];
+
+		syscall(SYS_getpgid, count);
+		__builtin___clear_cache(code, code + sizeof(code));
+		syscall(SYS_getpgid, count + 1);
 	} else {
 		return 64;
 	}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! All tests that run on a board (cross/board), in one program: compiled for another machine, copied and started once.
+//! `cargo test` leaves it out, as it runs the same tests from their own programs.
+//!
+//! Left out: `faults_damage` and `faults_files` are about files, wherever they were made; `faults_recorder` needs GNU
+//! tools, and `live_many` is too long for an emulated machine.
+
+#[path = "faults_hook.rs"]
+mod faults_hook;
+#[path = "faults_setup.rs"]
+mod faults_setup;
+#[path = "live_abi.rs"]
+mod live_abi;
+#[path = "live_attach.rs"]
+mod live_attach;
+#[path = "live_balance.rs"]
+mod live_balance;
+#[path = "live_board.rs"]
+mod live_board;
+#[path = "live_container.rs"]
+mod live_container;
+#[path = "live_decode.rs"]
+mod live_decode;
+#[path = "live_hooks.rs"]
+mod live_hooks;
+#[path = "live_reports.rs"]
+mod live_reports;
+#[path = "live_run.rs"]
+mod live_run;
+#[path = "board/memory.rs"]
+mod memory;
