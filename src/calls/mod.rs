@@ -18,6 +18,7 @@ mod prepass;
 mod special;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub use ending::Cause;
 pub use order::{Order, ORDER_MAX};
 pub use pairing::Tracker;
 pub use prepass::{LongCall, LongCalls, Prepass};
+pub use texts::{Text, Texts, NO_TEXTS, RESULT};
 
 use crate::arch::Abi;
 use crate::ids::{CpuId, Pid, SyscallNr, Timestamp};
@@ -177,6 +179,9 @@ pub trait Steps {
     /// A call was entered. [`Call::end`] is [`End::Open`]. Gives a ticket that names the call until it ends.
     fn opened(&mut self, call: &Call) -> u64;
 
+    /// Something about an argument of a call that was entered and has not ended; see [`Texts::push`].
+    fn text(&mut self, _ticket: u64, _arg: u8, _text: Text<'_>) {}
+
     /// A call that was entered ended.
     fn closed(&mut self, ticket: u64, call: &Call);
 
@@ -198,11 +203,11 @@ pub trait Steps {
 /// Takes calls in the order in which they were entered.
 pub trait Lines {
     /// A call with its end.
-    fn call(&mut self, call: &Call);
+    fn call(&mut self, call: &Call, texts: &Texts);
     /// A call that has not ended yet but can be waited for no longer.
-    fn unfinished(&mut self, call: &Call);
-    /// The end of a call that was told as unfinished.
-    fn resumed(&mut self, call: &Call);
+    fn unfinished(&mut self, call: &Call, texts: &Texts);
+    /// The end of a call that was told as unfinished, with what became known since.
+    fn resumed(&mut self, call: &Call, texts: &Texts);
     /// Something else.
     fn note(&mut self, note: &Note);
     /// Whether no more is wanted: the reader is gone.

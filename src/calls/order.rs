@@ -7,7 +7,7 @@
 //! as `unfinished` and its end follows as `resumed`.
 
 use super::prepass::LongCalls;
-use super::{Call, End, Lines, Note, Steps};
+use super::{Call, End, Lines, Note, Steps, Text, Texts, NO_TEXTS};
 use crate::error::Result;
 
 /// Places of the queue, a power of two. At 104 bytes each 1.6 MiB; 16384 calls are some milliseconds of a busy container,
@@ -30,6 +30,8 @@ pub struct Order<'a, L: Lines> {
     pub lines: L,
     /// What has the ticket N lies at place N - `base` modulo `max`.
     places: Vec<Entry>,
+    /// What is known about the arguments of the call at the same place; up to the last that ever had any.
+    texts: Vec<Texts>,
     /// The front's ticket when the queue was last empty: a short queue stays where the processor's cache has it.
     base: u64,
     /// A power of two.
@@ -42,6 +44,8 @@ pub struct Order<'a, L: Lines> {
     pub(super) long: Option<LongCalls>,
     /// Tickets of calls that were told as unfinished and whose end is still to be told, in rising order; one a task at most.
     early: Vec<u64>,
+    /// What became known about the arguments of such calls since; few have any.
+    late_texts: Vec<(u64, Texts)>,
     /// Why looking ahead failed, if it did.
     pub failed: Option<crate::error::Error>,
 }
@@ -64,6 +68,7 @@ impl<'a, L: Lines> Order<'a, L> {
         Order {
             lines,
             places: Vec::new(),
+            texts: Vec::new(),
             base: 0,
             max,
             first: 0,
@@ -71,6 +76,7 @@ impl<'a, L: Lines> Order<'a, L> {
             look_ahead: None,
             long: None,
             early: Vec::new(),
+            late_texts: Vec::new(),
             failed: None,
         }
     }
@@ -109,7 +115,13 @@ impl<'a, L: Lines> Order<'a, L> {
             let Some(front) = self.places.get_mut(at) else { return };
             match front {
                 Entry::Call(call) if call.end == End::Open => return,
-                Entry::Call(call) => self.lines.call(call),
+                Entry::Call(call) => {
+                    let texts = self.texts.get_mut(at);
+                    self.lines.call(call, texts.as_deref().unwrap_or(&NO_TEXTS));
+                    if let Some(texts) = texts {
+                        texts.clear();
+                    }
+                }
                 Entry::Note(note) => {
                     self.lines.note(note);
                     *front = Entry::Gone;
@@ -118,6 +130,12 @@ impl<'a, L: Lines> Order<'a, L> {
             }
             self.first += 1;
         }
+    }
+
+    /// What is known about a call's arguments; its place is left without.
+    fn take_texts(&mut self, ticket: u64) -> Texts {
+        let at = (ticket - self.base) as usize & (self.max - 1);
+        self.texts.get_mut(at).map(std::mem::take).unwrap_or_default()
     }
 
     /// Tells the open call at the front with its end from a look ahead, or as unfinished.
@@ -135,10 +153,11 @@ impl<'a, L: Lines> Order<'a, L> {
                 }
             }
         }
+        let texts = self.take_texts(ticket);
         match self.long.as_mut().and_then(|long| long.take(ticket, &call)) {
-            Some(end) => self.lines.call(&end),
+            Some(end) => self.lines.call(&end, &texts),
             None => {
-                self.lines.unfinished(&call);
+                self.lines.unfinished(&call, &texts);
                 self.early.push(ticket);
             }
         }
@@ -169,15 +188,45 @@ impl<L: Lines> Steps for Order<'_, L> {
         self.push(Entry::Call(*call))
     }
 
+    fn text(&mut self, ticket: u64, arg: u8, text: Text<'_>) {
+        if ticket >= self.first {
+            let at = (ticket - self.base) as usize & (self.max - 1);
+            if self.texts.len() <= at {
+                self.texts.resize_with(at + 1, Texts::default);
+            }
+            if let Some(texts) = self.texts.get_mut(at) {
+                texts.push(arg, text);
+            }
+        } else if self.early.binary_search(&ticket).is_ok() {
+            let known = self.late_texts.iter().position(|(of, _)| *of == ticket);
+            let at = known.unwrap_or_else(|| {
+                self.late_texts.push((ticket, Texts::default()));
+                self.late_texts.len() - 1
+            });
+            if let Some((_, texts)) = self.late_texts.get_mut(at) {
+                texts.push(arg, text);
+            }
+        }
+    }
+
     #[inline]
     fn closed(&mut self, ticket: u64, call: &Call) {
         if ticket < self.first {
             if let Ok(at) = self.early.binary_search(&ticket) {
                 self.early.remove(at);
-                self.lines.resumed(call);
+                let late = self.late_texts.iter().position(|(of, _)| *of == ticket);
+                let texts = late.map(|at| self.late_texts.swap_remove(at).1);
+                self.lines.resumed(call, texts.as_ref().unwrap_or(&NO_TEXTS));
             }
         } else if ticket == self.first {
-            self.lines.call(call);
+            let at = (ticket - self.base) as usize & (self.max - 1);
+            match self.texts.get_mut(at).filter(|texts| !texts.is_empty()) {
+                None => self.lines.call(call, &NO_TEXTS),
+                Some(texts) => {
+                    self.lines.call(call, texts);
+                    texts.clear();
+                }
+            }
             self.first += 1;
             self.release();
         } else if let Some(Entry::Call(entry)) = self.place(ticket) {
@@ -187,7 +236,7 @@ impl<L: Lines> Steps for Order<'_, L> {
 
     fn whole(&mut self, call: &Call) {
         if self.first == self.next {
-            self.lines.call(call);
+            self.lines.call(call, &NO_TEXTS);
             self.told();
         } else {
             self.push(Entry::Call(*call));

@@ -13,7 +13,7 @@ use super::summary::{Row, Sums};
 use super::text::{push_signal, registers};
 use super::time::Clock;
 use super::{wall_span, Gate, Options, Outcome, Printer, Tally};
-use crate::calls::{Call, Cause, End, Lines, Note, What};
+use crate::calls::{Call, Cause, End, Lines, Note, Texts, What};
 use crate::ids::Pid;
 use crate::json::{push_escaped, push_i64, push_u64, Json};
 use crate::recording::{EndState, Meta, Recording};
@@ -177,17 +177,17 @@ fn push_ret(buf: &mut Vec<u8>, call: &Call) {
 }
 
 impl Lines for JsonLines<'_> {
-    fn call(&mut self, call: &Call) {
+    fn call(&mut self, call: &Call, _texts: &Texts) {
         if self.gate.passes(call) {
             self.call_line(call);
         }
     }
 
     /// Programs want a call once and whole: the line comes when it ends.
-    fn unfinished(&mut self, _: &Call) {}
+    fn unfinished(&mut self, _: &Call, _: &Texts) {}
 
-    fn resumed(&mut self, call: &Call) {
-        self.call(call);
+    fn resumed(&mut self, call: &Call, texts: &Texts) {
+        self.call(call, texts);
     }
 
     fn note(&mut self, note: &Note) {

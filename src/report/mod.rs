@@ -20,7 +20,7 @@ pub use filter::{Filter, SyscallList};
 pub use live::Live;
 pub use time::{parse_duration, parse_time};
 
-use crate::calls::{Call, Lines, Note, Order, Prepass, Steps, Tracker};
+use crate::calls::{Call, Lines, Note, Order, Prepass, Steps, Texts, Tracker};
 use crate::error::Result;
 use crate::ids::Timestamp;
 use crate::recording::{Conservation, Counts, EndState, Meta, Recording, Tail};
@@ -125,14 +125,14 @@ pub(crate) trait Printer<'a>: Lines {
 }
 
 impl<'a> Lines for Box<dyn Printer<'a> + 'a> {
-    fn call(&mut self, call: &Call) {
-        self.as_mut().call(call);
+    fn call(&mut self, call: &Call, texts: &Texts) {
+        self.as_mut().call(call, texts);
     }
-    fn unfinished(&mut self, call: &Call) {
-        self.as_mut().unfinished(call);
+    fn unfinished(&mut self, call: &Call, texts: &Texts) {
+        self.as_mut().unfinished(call, texts);
     }
-    fn resumed(&mut self, call: &Call) {
-        self.as_mut().resumed(call);
+    fn resumed(&mut self, call: &Call, texts: &Texts) {
+        self.as_mut().resumed(call, texts);
     }
     fn note(&mut self, note: &Note) {
         self.as_mut().note(note);

@@ -10,7 +10,7 @@ use super::out::{push_hex, push_hexes, push_safe, push_seconds, Out, Who};
 use super::time::{push_date, push_span, Clock, TimeOfDay};
 use super::{Gate, Options, Printer, Tally};
 use crate::arch::Abi;
-use crate::calls::{Call, Cause, End, Lines, Note, What};
+use crate::calls::{Call, Cause, End, Lines, Note, Texts, What};
 use crate::ids::{Pid, SyscallNr};
 use crate::json::{push_i64, push_u64};
 use crate::recording::Meta;
@@ -190,7 +190,7 @@ fn push_end(buf: &mut Vec<u8>, call: &Call) {
 
 impl Lines for Text<'_> {
     #[inline]
-    fn call(&mut self, call: &Call) {
+    fn call(&mut self, call: &Call, _texts: &Texts) {
         if !self.gate.passes(call) {
             return;
         }
@@ -208,7 +208,7 @@ impl Lines for Text<'_> {
         self.out.line_done();
     }
 
-    fn unfinished(&mut self, call: &Call) {
+    fn unfinished(&mut self, call: &Call, _texts: &Texts) {
         // Whether it fails or takes long enough is not known yet; its end will tell.
         let filter = self.gate.filter;
         if (call.runtime && !filter.with_runtime)
@@ -227,7 +227,7 @@ impl Lines for Text<'_> {
         self.out.line_done();
     }
 
-    fn resumed(&mut self, call: &Call) {
+    fn resumed(&mut self, call: &Call, _texts: &Texts) {
         if !self.gate.passes(call) {
             return;
         }

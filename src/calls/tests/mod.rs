@@ -45,13 +45,13 @@ fn show(call: &Call) -> String {
 }
 
 impl Lines for Shown {
-    fn call(&mut self, call: &Call) {
+    fn call(&mut self, call: &Call, _: &Texts) {
         self.0.push(show(call));
     }
-    fn unfinished(&mut self, call: &Call) {
+    fn unfinished(&mut self, call: &Call, _: &Texts) {
         self.0.push(format!("{}...", show(call)));
     }
-    fn resumed(&mut self, call: &Call) {
+    fn resumed(&mut self, call: &Call, _: &Texts) {
         self.0.push(format!("...{}", show(call)));
     }
     fn note(&mut self, note: &Note) {

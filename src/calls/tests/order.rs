@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 
+use super::super::pairing::State;
 use super::super::prepass::Finder;
 use super::*;
 use crate::format::Event;
@@ -246,17 +247,72 @@ struct Times {
 }
 
 impl Lines for Times {
-    fn call(&mut self, call: &Call) {
+    fn call(&mut self, call: &Call, _: &Texts) {
         assert!(call.entered >= self.last);
         self.last = call.entered;
         self.calls += 1;
     }
-    fn unfinished(&mut self, _: &Call) {
+    fn unfinished(&mut self, _: &Call, _: &Texts) {
         panic!("the end could have been looked up");
     }
-    fn resumed(&mut self, _: &Call) {}
+    fn resumed(&mut self, _: &Call, _: &Texts) {}
     fn note(&mut self, note: &Note) {
         assert!(note.ts >= self.last);
         self.last = note.ts;
     }
+}
+
+/// Keeps the time of each call told, with the strings known about its first argument.
+#[derive(Default)]
+struct Strings(Vec<(u64, Vec<Vec<u8>>)>);
+
+impl Lines for Strings {
+    fn call(&mut self, call: &Call, texts: &Texts) {
+        let known = texts.iter().filter_map(|(_, text)| match text {
+            Text::String { bytes, .. } => Some(bytes.to_vec()),
+            _ => None,
+        });
+        self.0.push((call.entered, known.collect()));
+    }
+    fn unfinished(&mut self, call: &Call, texts: &Texts) {
+        self.call(call, texts);
+    }
+    fn resumed(&mut self, call: &Call, texts: &Texts) {
+        self.call(call, texts);
+    }
+    fn note(&mut self, _: &Note) {}
+}
+
+#[test]
+fn what_is_known_about_arguments_goes_with_its_call() {
+    let mut order = Order::with_max(Strings::default(), 4);
+    let call = |entered, end| Call { entered, end, ..State::default().call };
+    let string = |bytes| Text::String { bytes, cut: false };
+    // Three open at once; they end out of order, and their places are used again.
+    for turn in 0..5 {
+        let at = turn * 10;
+        let tickets: Vec<u64> = (0..3).map(|nth| order.opened(&call(at + nth, End::Open))).collect();
+        order.text(tickets[1], 0, string(b"one"));
+        order.text(tickets[0], 0, string(b"zero"));
+        order.text(tickets[1], 1, string(b"another"));
+        for nth in [2, 1, 0] {
+            order.closed(tickets[nth], &call(at + nth as u64, End::Returned));
+        }
+    }
+    let told: Vec<_> = order.lines.0.iter().map(|(at, known)| (*at, known.len())).collect();
+    let expected: Vec<_> =
+        (0..5u64).flat_map(|turn| [(turn * 10, 1), (turn * 10 + 1, 2), (turn * 10 + 2, 0)]).collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_becomes_known_after_a_call_was_told_as_unfinished_goes_with_its_end() {
+    let mut order = Order::with_max(Strings::default(), 4);
+    let call = |entered, end| Call { entered, end, ..State::default().call };
+    let open = order.opened(&call(1, End::Open));
+    order.text(open, 0, Text::String { bytes: b"early", cut: false });
+    order.flush();
+    order.text(open, 1, Text::String { bytes: b"late", cut: false });
+    order.closed(open, &call(1, End::Returned));
+    assert_eq!(order.lines.0, [(1, vec![b"early".to_vec()]), (1, vec![b"late".to_vec()])]);
 }
