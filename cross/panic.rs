@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Panics in three ways, to see what a binary made by cross/build says: the product has no verb for it. Run by `cross/panics`.
+//! Panics in three ways, to see what a binary made by cross/build says: the product has no verb for it. Run by `cross/try`.
 //! Source of truth: std's panic hook, which prints `thread 'main' panicked at FILE:LINE:COLUMN:` and the message.
 
 use std::process::ExitCode;
