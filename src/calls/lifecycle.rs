@@ -9,6 +9,7 @@ use crate::format::Event;
 use crate::ids::{CpuId, Pid, Timestamp};
 use crate::tasks::{Comm, Slot};
 
+use super::contents::path_of_exec;
 use super::ending::{GroupEnd, ThreadEnd, KILL};
 use super::pairing::{leave_open, Phase, Tracker};
 use super::{Note, Steps, What};
@@ -61,6 +62,7 @@ impl Tracker {
                     self.group(slot, |group| group.sent(sig));
                 }
             }
+            Event::Contents(contents) => self.contents(cpu, pid, &contents, steps),
             Event::SignalGenerate { .. } | Event::Other { .. } | Event::SysEnter { .. } | Event::SysExit { .. } => {}
         }
     }
@@ -106,6 +108,7 @@ impl Tracker {
         let native = self.native;
         let slot = self.tasks.execed(pid, old_pid, filename);
         if let Some(task) = self.tasks.get_mut(slot) {
+            path_of_exec(&mut task.state, filename, steps);
             task.state.before_exec = Some(before.unwrap_or(native));
             if task.state.phase != Phase::Inside {
                 // The enter was lost, or came before the recording: an exit that follows is no refusal.

@@ -10,6 +10,7 @@
 //! `Steps` that puts whole calls in the order in which they were entered, within bounded memory, and passes them to a
 //! [`Lines`]. What is not known is not made up: see [`End`] and [`Call::uncertain`].
 
+mod contents;
 mod ending;
 mod lifecycle;
 mod order;

@@ -16,6 +16,7 @@ use crate::recording::{Item, Meta, Stream};
 use crate::tasks::{Abis, Comm, Slot, Task, Tasks, Votes};
 use crate::words::quoted;
 
+use super::contents::EarlyContents;
 use super::ending::{GroupEnd, ThreadEnd};
 use super::lifecycle::about_recording;
 use super::special::{is_exec, is_sigreturn, special, ExecMark};
@@ -48,6 +49,8 @@ pub(super) struct State {
     pub(super) call: Call,
     /// The call's ticket with [`Steps`].
     pub(super) ticket: u64,
+    /// The arguments of that call whose strings have been told, a bit each.
+    pub(super) told: u8,
     /// It has called execve and not entered a call since: the ABI of the program it ran before.
     pub(super) before_exec: Option<Abi>,
     /// Whether its own end is in sight.
@@ -76,6 +79,7 @@ impl Default for State {
                 runtime: false,
             },
             ticket: 0,
+            told: 0,
             before_exec: None,
             end: ThreadEnd::default(),
             group: GroupEnd::default(),
@@ -100,6 +104,7 @@ pub struct Tracker {
     /// The latest end of the other gaps while there are such CPUs; `gap_end` then lies beyond all times.
     gap_end_known: Timestamp,
     pub(super) votes: Option<Votes>,
+    pub(super) early: EarlyContents,
     /// Time of the newest event.
     now: Timestamp,
 }
@@ -123,6 +128,7 @@ impl Tracker {
             damaged: Vec::new(),
             gap_end_known: 0,
             votes: (vote && abis.compat.is_some()).then(|| Votes::new(&abis)),
+            early: EarlyContents::default(),
             tasks: Tasks::new(meta, abis),
             now: 0,
         })
@@ -271,6 +277,10 @@ impl Tracker {
         state.phase = Phase::Inside;
         state.before_exec = None;
         state.ticket = steps.opened(&state.call);
+        state.told = 0;
+        if !self.early.is_empty() {
+            self.early.entered(pid, nr, state, steps);
+        }
         if is_exec(abi, nr) {
             self.group(slot, |group| group.exec_entered(pid));
         }

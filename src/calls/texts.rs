@@ -28,6 +28,8 @@ pub enum Text<'a> {
         /// Whether there were more than are here.
         cut: bool,
     },
+    /// One of them that could not be read: its address.
+    Unread(u64),
     /// The array had more strings than are here.
     MoreElements,
     /// The beginning of the memory that it points at; how much of it the call is about stands in another argument or the
@@ -50,12 +52,17 @@ pub static NO_TEXTS: Texts = Texts { bytes: Vec::new() };
 impl Texts {
     /// Adds what is known about argument `arg` (0 to 5, or [`RESULT`]). False if there is no room for it.
     pub fn push(&mut self, arg: u8, text: Text<'_>) -> bool {
+        let address;
         let (kind, bytes) = match text {
             Text::String { bytes, cut } => (u8::from(cut), bytes),
             Text::Element { bytes, cut } => (2 + u8::from(cut), bytes),
             Text::MoreElements => (4, &[][..]),
             Text::Data(bytes) => (5, bytes),
             Text::Target(bytes) => (6, bytes),
+            Text::Unread(at) => {
+                address = at.to_le_bytes();
+                (7, &address[..])
+            }
         };
         let Ok(length) = u16::try_from(bytes.len()) else { return false };
         if self.bytes.len() + 4 + bytes.len() > BYTES_MAX {
@@ -92,7 +99,8 @@ impl Texts {
                 2 | 3 => Text::Element { bytes, cut: kind == 3 },
                 4 => Text::MoreElements,
                 5 => Text::Data(bytes),
-                _ => Text::Target(bytes),
+                6 => Text::Target(bytes),
+                _ => Text::Unread(u64::from_le_bytes(bytes.try_into().ok()?)),
             };
             Some((arg, text))
         })
@@ -116,7 +124,8 @@ mod tests {
         let elements = [Text::Element { bytes: b"ls", cut: false }, Text::Element { bytes: b"", cut: true }];
         assert!(texts.push(1, string) && texts.push(2, elements[0]) && texts.push(2, elements[1]));
         assert!(texts.push(2, Text::MoreElements) && texts.push(RESULT, Text::Target(b"/x")));
-        assert!(texts.push(3, Text::Data(&[0, 255])));
+        assert!(texts.push(3, Text::Data(&[0, 255])) && texts.push(4, Text::Unread(u64::MAX)));
+        assert_eq!(texts.of(4).collect::<Vec<_>>(), [Text::Unread(u64::MAX)]);
         assert_eq!(texts.of(1).collect::<Vec<_>>(), [string]);
         assert_eq!(texts.of(2).collect::<Vec<_>>(), [elements[0], elements[1], Text::MoreElements]);
         assert_eq!(texts.of(3).collect::<Vec<_>>(), [Text::Data(&[0, 255])]);

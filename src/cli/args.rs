@@ -13,7 +13,7 @@ use argh::FromArgs;
 
 use super::units::{Scale, SIZE, TIME};
 use crate::error::{Error, Quoted, Result};
-use crate::recorder::{Mode, RecordOptions, DIR_DEFAULT, MAX_SIZE_DEFAULT};
+use crate::recorder::{Mode, RecordOptions, Strings, DIR_DEFAULT, MAX_SIZE_DEFAULT};
 
 /// A word of the command line, kept as long as the program runs.
 ///
@@ -71,7 +71,7 @@ const BUFFER: Scale = Scale {
 };
 
 /// The options of what is recorded, as they stand in [`record_verb`].
-fn record_options([mode, buffer, max_size, max_age, name, base]: [Option<Word>; 6]) -> Result<RecordOptions> {
+fn record_options([mode, buffer, max_size, max_age, name, strings, base]: [Option<Word>; 7]) -> Result<RecordOptions> {
     let mode = match mode {
         None => Mode::Continuous,
         Some(word) => Mode::from_name(&word)
@@ -83,6 +83,11 @@ fn record_options([mode, buffer, max_size, max_age, name, base]: [Option<Word>; 
         max_size: number("--max-size", max_size, MAX_SIZE_DEFAULT, &SIZE)?,
         max_age_s: number("--max-age", max_age, 0, &TIME)?,
         name: name.map(|word| word.0.to_owned()),
+        strings: match strings {
+            None => Strings::Auto,
+            Some(word) => Strings::from_name(&word)
+                .ok_or_else(|| bad_value("--strings", &word, "is none of auto, off, copies, events and probes"))?,
+        },
         dir: dir(base),
     })
 }
@@ -111,6 +116,10 @@ macro_rules! record_verb {
             /// label of the recording (default: container id or command name)
             #[argh(option, arg_name = "text")]
             pub name: Option<Word>,
+            /// contents of string arguments: auto (default), off, or one means: copies (kernel's copies of paths), events
+            /// (Linux 6.19), probes (on events)
+            #[argh(option, arg_name = "means")]
+            pub strings: Option<Word>,
             /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
             #[argh(option, arg_name = "dir")]
             pub dir: Option<Word>,
@@ -120,7 +129,15 @@ macro_rules! record_verb {
         impl $name {
             /// The record options among these.
             pub fn record_options(&self) -> Result<RecordOptions> {
-                record_options([self.mode, self.buffer_size_kb, self.max_size, self.max_age, self.name, self.dir])
+                record_options([
+                    self.mode,
+                    self.buffer_size_kb,
+                    self.max_size,
+                    self.max_age,
+                    self.name,
+                    self.strings,
+                    self.dir,
+                ])
             }
         }
     };

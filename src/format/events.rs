@@ -6,6 +6,7 @@
 //! traced kernel; decoding is total and does not allocate.
 //! Source: include/trace/events/{syscalls,sched,task,signal}.h.
 
+use super::contents::Contents;
 use super::text::{EventFormat, Field, Kind};
 use crate::ids::{Pid, SyscallNr};
 
@@ -89,6 +90,8 @@ pub enum Event<'a> {
         /// `TRACE_SIGNAL_*`: 0 delivered, 1 ignored, 2 already pending, 3 overflow, 4 lost.
         result: i32,
     },
+    /// What a call's arguments point at; never from [`Schema::decode`], which does not know these events.
+    Contents(Contents<'a>),
     /// An event of another kind, or one too short for its fields.
     Other {
         /// Its number.
@@ -140,8 +143,8 @@ enum Need {
 }
 
 /// A field's place in the records.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
     at: u16,
     /// Of words and fixed arrays.
     size: u16,
@@ -206,22 +209,30 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
 }
 
-fn text_at(data: &[u8], place: Place) -> Option<&[u8]> {
+/// The bytes of a field.
+pub(super) fn bytes_at(data: &[u8], place: Place) -> Option<&[u8]> {
     let at = usize::from(place.at);
-    let bytes = if place.kind == Kind::Plain {
-        data.get(at..at + usize::from(place.size))?
-    } else {
-        let word = i32_at(data, at)? as u32;
-        let base = if place.kind == Kind::RelLoc { at + 4 } else { 0 };
-        let start = base + (word & 0xffff) as usize;
-        data.get(start..start + (word >> 16) as usize)?
-    };
-    Some(until_nul(bytes))
+    if place.kind == Kind::Plain {
+        return data.get(at..at + usize::from(place.size));
+    }
+    let word = i32_at(data, at)? as u32;
+    let base = if place.kind == Kind::RelLoc { at + 4 } else { 0 };
+    let start = base + (word & 0xffff) as usize;
+    data.get(start..start + (word >> 16) as usize)
+}
+
+fn text_at(data: &[u8], place: Place) -> Option<&[u8]> {
+    Some(until_nul(bytes_at(data, place)?))
+}
+
+/// A field's place. Formats are read with offset and size below 65536.
+pub(super) fn place_of(field: Field) -> Place {
+    Place { at: field.offset as u16, size: field.size as u16, kind: field.kind }
 }
 
 /// An event's field, if it is what it must be.
 fn place(format: &EventFormat<'_>, name: &'static str, need: Need) -> Result<Place, SchemaError> {
-    let Some(Field { offset, size, kind, .. }) = format.field(name) else {
+    let Some(field) = format.field(name) else {
         return match need {
             Need::Pid => Ok(Place { at: COMMON_PID as u16, size: 4, kind: Kind::Plain }),
             _ => Err(SchemaError::MissingField(name)),
@@ -233,11 +244,10 @@ fn place(format: &EventFormat<'_>, name: &'static str, need: Need) -> Result<Pla
         Need::Word => &[4, 8],
         Need::Words => &[24, 48],
     };
-    if !sizes.is_empty() && (kind != Kind::Plain || !sizes.contains(&size)) {
+    if !sizes.is_empty() && (field.kind != Kind::Plain || !sizes.contains(&field.size)) {
         return Err(SchemaError::FieldSize(name));
     }
-    // The format was read with both below 65536.
-    Ok(Place { at: offset as u16, size: size as u16, kind })
+    Ok(place_of(field))
 }
 
 impl Schema {

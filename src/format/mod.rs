@@ -5,8 +5,10 @@
 //! the recording. Only what the few events we use need is understood: name, ID and the `field:` lines.
 //! Source: kernel/trace/trace_events.c `f_show`, kernel/trace/ring_buffer.c `ring_buffer_print_page_header`.
 
+mod contents;
 mod events;
 mod text;
 
-pub use events::{CommonFields, Event, Schema, SchemaError};
+pub use contents::{nr_place, parts, Contents, Part, Role, Value};
+pub use events::{CommonFields, Event, Place, Schema, SchemaError};
 pub use text::{parse_event, parse_header_page, EventFormat, Field, FormatError, Kind};

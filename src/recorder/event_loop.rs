@@ -14,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::control::{Connection, Request, CLIENTS_MAX};
 use super::options::Mode;
 use super::session::{read_anchor, Session};
+use super::strings::release;
 use crate::arch::kernel_version;
 use crate::error::{Error, Kind};
 use crate::ids::{CpuId, Timestamp};
@@ -344,6 +345,7 @@ impl Session {
         // Off before anything slow: while these events are on, every call of every task on the machine pays for it.
         let _ = self.instance.enable_event("raw_syscalls", "", false);
         remove_instance(&self.instance);
+        release(&self.tracefs);
         self.store.sync();
         self.state.withdraw();
         ending

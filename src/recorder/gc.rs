@@ -13,6 +13,7 @@ use super::drain::Drain;
 use super::event_loop::final_stats;
 use super::run_state::{all_states, running, RunState};
 use super::session::read_anchor;
+use super::strings::release;
 use crate::error::{Error, Kind, Result};
 use crate::recording::{list_recordings, EndState, Meta, MetaFile, Recording, Store};
 use crate::sys;
@@ -147,6 +148,8 @@ pub fn sweep() -> Swept {
             Err(why) => swept.problems.push(why),
         }
     }
+    // What is in use stays: the kernel refuses.
+    release(&tracefs);
     swept
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::strings::Strings;
 use crate::recording::OptionsMeta;
 
 /// How the ring buffer is used.
@@ -49,6 +50,8 @@ pub struct RecordOptions {
     pub max_age_s: u64,
     /// Label; `None` is the container's id or the command's name.
     pub name: Option<String>,
+    /// How contents of string arguments are got.
+    pub strings: Strings,
     /// Where recordings lie.
     pub dir: PathBuf,
 }
@@ -61,6 +64,7 @@ impl Default for RecordOptions {
             max_size: MAX_SIZE_DEFAULT,
             max_age_s: 0,
             name: None,
+            strings: Strings::Auto,
             dir: PathBuf::from(DIR_DEFAULT),
         }
     }
@@ -76,6 +80,7 @@ impl RecordOptions {
             max_age_s: self.max_age_s,
             syscalls: String::new(),
             errors_only: false,
+            strings: String::new(),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::event_loop::hold_signals;
 use super::memory;
 use super::options::{Mode, RecordOptions};
 use super::run_state::RunState;
+use super::strings::{self, Prepared};
 use super::target::{Origin, Target};
 use crate::calendar::Utc;
 use crate::error::{Error, Kind, Result};
@@ -36,6 +37,7 @@ const WAKE_PERCENT: u8 = 25;
 /// A recording in progress.
 #[derive(Debug)]
 pub struct Session {
+    pub(super) tracefs: Tracefs,
     pub(super) instance: Instance,
     pub(super) cpus: Vec<CpuId>,
     pub(super) drain: Drain,
@@ -47,13 +49,14 @@ pub struct Session {
     pub(super) mode: Mode,
 }
 
-/// Removes the instance unless it was disarmed.
-struct Undo<'a>(Option<&'a Instance>);
+/// Removes the instance, and probes that nobody else uses, unless it was disarmed.
+struct Undo<'a>(Option<(&'a Tracefs, &'a Instance)>);
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        if let Some(instance) = self.0 {
+        if let Some((tracefs, instance)) = self.0 {
             let _ = instance.remove();
+            strings::release(tracefs);
         }
     }
 }
@@ -108,17 +111,24 @@ impl Session {
         memory::check_room(&release, tracefs.cpu_count(), memory::available_kb())?;
         hold_signals();
         let (unit, instance) = make_instance(&tracefs, &target.label)?;
-        let mut undo = Undo(Some(&instance));
-        let (buffer_kb, notes) = configure(&tracefs, &instance, options, target.origin)?;
+        let mut undo = Undo(Some((&tracefs, &instance)));
+        let (buffer_kb, mut notes) = configure(&tracefs, &instance, options, target.origin)?;
         let cpus = instance.cpus()?;
-        let formats = read_formats(&instance)?;
+        let mut formats = read_formats(&instance)?;
+        let mut prepared = Prepared::default();
+        if let Err(why) = prepared.set_up(&tracefs, &instance, options.strings, formats.layout()?.long_size()) {
+            notes.push(format!("strings are not recorded: {why}"));
+        }
+        prepared.describe(&instance, &mut formats);
         let mut meta = describe(target, options, &instance, &formats, buffer_kb, cpus.len())?;
         meta.problems = notes;
+        meta.options.strings = prepared.means.to_owned();
         let first_cpu = cpus.first().copied().unwrap_or_default();
         meta.anchors.extend(read_anchor(&instance, first_cpu));
         let (store, meta_file) = Store::create(&options.dir, &unit, &formats, &mut meta, &cpus)?;
         let mut state = RunState::for_this_process(&store.dir, target, instance.name());
-        let begun = begin(target, &instance, &cpus, &meta, &mut state);
+        let begun = begin(target, &instance, &cpus, &meta, &prepared, &mut state);
+        drop(prepared);
         let (drain, listener) = match begun {
             Ok(parts) => parts,
             Err(why) => {
@@ -129,7 +139,7 @@ impl Session {
         };
         undo.0 = None;
         drop(undo);
-        Ok(Session { instance, cpus, drain, store, meta, meta_file, state, listener, mode: options.mode })
+        Ok(Session { tracefs, instance, cpus, drain, store, meta, meta_file, state, listener, mode: options.mode })
     }
 
     /// The recording's directory.
@@ -253,6 +263,7 @@ fn begin(
     instance: &Instance,
     cpus: &[CpuId],
     meta: &Meta,
+    prepared: &Prepared,
     state: &mut RunState,
 ) -> Result<(Drain, UnixListener)> {
     let drain = Drain::open(instance, cpus, meta.layout()?.subbuf_size())?;
@@ -264,6 +275,7 @@ fn begin(
             instance.enable_event(system, name, true)?;
         }
     }
+    prepared.switch_on(instance);
     // Enter and exit together.
     instance.enable_event("raw_syscalls", "", true)?;
     if !proc::is_alive(target.init_pid) {

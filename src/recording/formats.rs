@@ -4,15 +4,38 @@
 //! The text is kept as the kernel printed it, so that a later decoder finds fields that this one does not use.
 
 use crate::error::{Error, Result};
-use crate::format::{parse_event, parse_header_page, Schema};
+use crate::format::{nr_place, parse_event, parse_header_page, parts, Contents, Part, Place, Schema};
 use crate::ringbuf::PageLayout;
 use crate::words::split_once;
 
 /// Path of the page header's description below the tracefs instance.
 pub const HEADER_PAGE: &str = "events/header_page";
 
-/// Largest `formats` file that is read, in bytes; the nine events of today take 9 KB.
+/// Where the descriptions of events lie that carry what arguments point at: the kernel's own, and our probes.
+const CONTENTS: [&str; 2] = ["events/syscalls/sys_enter_", "events/ftrace_analyzer/"];
+
+/// Largest `formats` file that is read, in bytes; the nine events of all kernels take 9 KB, those with strings 60.
 const FORMATS_MAX: usize = 1 << 20;
+
+/// An event that carries what arguments point at.
+#[derive(Clone, Debug)]
+pub struct ContentsEvent {
+    id: u16,
+    nr: Option<Place>,
+    parts: Vec<Part>,
+}
+
+impl ContentsEvent {
+    /// The number in its records' `common_type`.
+    pub fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Takes a record of it apart.
+    pub fn contents<'a>(&'a self, data: &'a [u8]) -> Contents<'a> {
+        Contents::new(self.nr, &self.parts, data)
+    }
+}
 
 /// The file's text under construction or taken apart.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +102,20 @@ impl Formats {
             return Err(Error::not_found("the format of raw_syscalls:sys_enter and sys_exit"));
         }
         Ok(schema)
+    }
+}
+
+impl Formats {
+    /// The events that carry what arguments point at. One whose text cannot be used is left out: its calls show addresses.
+    pub fn contents(&self) -> Vec<ContentsEvent> {
+        let is_one = |path: &str| CONTENTS.iter().any(|below| path.starts_with(below));
+        let mut events = Vec::new();
+        for (_, text) in self.iter().filter(|(path, _)| is_one(path)) {
+            let Ok(format) = parse_event(text) else { continue };
+            let parts = parts(&format).collect();
+            events.push(ContentsEvent { id: format.id, nr: nr_place(&format), parts });
+        }
+        events
     }
 }
 

@@ -104,6 +104,9 @@ pub struct OptionsMeta {
     pub syscalls: String,
     /// Only calls that failed were recorded.
     pub errors_only: bool,
+    /// How contents of string arguments were got: `copies`, `events`, `probes`, `none`, `off`; empty in recordings of
+    /// versions that could not.
+    pub strings: String,
 }
 
 /// [`PageLayout`] as it stands in the file.
@@ -208,6 +211,7 @@ record!(OptionsMeta {
     max_age_s: U64,
     syscalls: Text,
     errors_only: Bool,
+    strings: Text,
 });
 record!(PageMeta { commit_offset: U32, commit_size: U32, data_offset: U32, data_size: U32 });
 record!(Trimmed { events: U64, segments: U64, bytes: U64 });

@@ -162,7 +162,6 @@ impl Recording {
             )));
         }
         let layout = self.meta.layout()?;
-        let schema = self.formats.schema()?;
         let mut by_cpu: Vec<(CpuId, Vec<u32>)> = Vec::new();
         if tail == Tail::Wait {
             // A CPU that was idle so far has no file yet.
@@ -174,7 +173,7 @@ impl Recording {
                 None => by_cpu.push((segment.cpu, vec![segment.index])),
             }
         }
-        Ok(Stream::new(self.dir.clone(), schema, layout, tail, by_cpu))
+        Stream::new(self.dir.clone(), &self.formats, layout, tail, by_cpu)
     }
 
     /// Checks the decoder's counts (of a stream that was read to its end) against the kernel's statistics.

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::unistd::{lseek64, Whence};
 
 use super::damage::Damage;
+use super::formats::{ContentsEvent, Formats};
 use super::reader::open_file;
 use super::writer::segment_name;
 use crate::error::{Error, Kind, Result};
@@ -144,8 +145,31 @@ struct CpuStream {
 
 /// The merged events of a recording; see the module's description.
 pub struct Stream {
-    schema: Schema,
+    kinds: Kinds,
     cpus: Vec<CpuStream>,
+}
+
+/// The events that are understood.
+struct Kinds {
+    schema: Schema,
+    contents: Vec<ContentsEvent>,
+}
+
+impl Kinds {
+    #[inline]
+    fn decode<'a>(&'a self, id: u16, data: &'a [u8]) -> Event<'a> {
+        match self.schema.decode(id, data) {
+            Event::Other { .. } => self.decode_contents(id, data),
+            event => event,
+        }
+    }
+
+    fn decode_contents<'a>(&'a self, id: u16, data: &'a [u8]) -> Event<'a> {
+        match self.contents.iter().find(|event| event.id() == id) {
+            Some(event) => Event::Contents(event.contents(data)),
+            None => Event::Other { id },
+        }
+    }
 }
 
 impl CpuStream {
@@ -415,16 +439,17 @@ impl Stream {
     /// A stream over the segments of each CPU; `Recording::stream` makes it.
     pub(super) fn new(
         dir: PathBuf,
-        schema: Schema,
+        formats: &Formats,
         layout: PageLayout,
         tail: Tail,
         segments: Vec<(CpuId, Vec<u32>)>,
-    ) -> Stream {
+    ) -> Result<Stream> {
+        let kinds = Kinds { schema: formats.schema()?, contents: formats.contents() };
         let cpus = segments
             .into_iter()
             .map(|(cpu, segments)| CpuStream::new(dir.clone(), cpu, layout, tail, segments))
             .collect();
-        Stream { schema, cpus }
+        Ok(Stream { kinds, cpus })
     }
 
     /// Calls `f` for everything up to and including the time `until`, in time order, until it breaks. May be called again
@@ -434,7 +459,7 @@ impl Stream {
         while let Some((index, limit)) = self.first(until) {
             let Some(cpu) = self.cpus.get_mut(index) else { break };
             while cpu.head_ts().is_some_and(|ts| ts <= limit) {
-                let flow = cpu.item(&self.schema).map_or(ControlFlow::Continue(()), &mut f);
+                let flow = cpu.item(&self.kinds).map_or(ControlFlow::Continue(()), &mut f);
                 cpu.advance()?;
                 if flow.is_break() {
                     return Ok(flow);
@@ -494,14 +519,14 @@ impl CpuStream {
     /// The head as an item; `None` for a record shorter than its common fields, which is not one of the kernel's: it counts,
     /// and says nothing.
     #[inline]
-    fn item(&self, schema: &Schema) -> Option<Item<'_>> {
+    fn item<'a>(&'a self, kinds: &'a Kinds) -> Option<Item<'a>> {
         let cpu = self.cpu;
         Some(match &self.head {
             Head::None => return None,
             Head::Record { ts, data } => {
                 let data = self.buf.get(data.clone()).unwrap_or_default();
                 let common = Schema::common(data)?;
-                Item::Event { ts: *ts, cpu, pid: common.pid, event: schema.decode(common.id, data) }
+                Item::Event { ts: *ts, cpu, pid: common.pid, event: kinds.decode(common.id, data) }
             }
             Head::Lost { from, to, count } => Item::Lost { cpu, from: *from, to: *to, count: *count },
             Head::Damaged { ts, index, offset, error } => {

@@ -162,6 +162,11 @@ impl Instance {
         self.write(&file, if on { "1" } else { "0" })
     }
 
+    /// Most bytes of a string that go into an event (6.19 and later).
+    pub fn set_string_size(&self, bytes: &str) -> Result<()> {
+        self.write("syscall_user_buf_size", bytes)
+    }
+
     /// Switches writing into the buffer on or off.
     pub fn set_tracing(&self, on: bool) -> Result<()> {
         self.write("tracing_on", if on { "1" } else { "0" })

@@ -122,6 +122,11 @@ impl Tracefs {
         self.root.join("events").join(system).join(name).join("enable").exists()
     }
 
+    /// Whether there are events of this system.
+    pub fn has_event_system(&self, system: &str) -> bool {
+        self.root.join("events").join(system).exists()
+    }
+
     /// Number of per-CPU buffers an instance has.
     pub fn cpu_count(&self) -> u64 {
         numbers(&self.root.join("per_cpu"), "cpu").map_or(1, |cpus| cpus.len().max(1)) as u64

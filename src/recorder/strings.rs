@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! How the contents of string arguments get into the recording: the best means that this kernel has.
+//!
+//! Three means, best first (docs/kernel-support.md has the measurements):
+//! - the kernel's own copy of each path, by a probe on the return of `getname_flags`: complete, of 32-bit programs too,
+//!   never missed because a page is not there yet;
+//! - strings inside the events of `syscalls` (6.19 and later): native calls, at most 165 bytes, what does not print
+//!   replaced by dots;
+//! - probes on these events (5.15 and later): strings whose pages are there. On 6.1 they read none (`get_event_field`
+//!   takes one byte of the address).
+//!
+//! The first leaves out strings that are no paths; where the kernel has the second, too, it tells these. The arguments of
+//! execve come by a probe on its event, their addresses with them.
+
+use super::run_state::make_run_dir;
+use crate::error::Result;
+use crate::format::{parse_event, EventFormat};
+use crate::recording::Formats;
+use crate::tracefs::{Instance, ProbeLock, Tracefs, PROBE_GROUP};
+
+/// `--strings`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strings {
+    /// The best there is.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// The kernel's copies, or none.
+    Copies,
+    /// Strings inside events, or none.
+    Events,
+    /// Probes on events, or none.
+    Probes,
+}
+
+impl Strings {
+    const NAMES: [(Strings, &'static str); 5] = [
+        (Strings::Auto, "auto"),
+        (Strings::Off, "off"),
+        (Strings::Copies, "copies"),
+        (Strings::Events, "events"),
+        (Strings::Probes, "probes"),
+    ];
+
+    /// The option's value.
+    pub fn name(self) -> &'static str {
+        Strings::NAMES.into_iter().find(|(strings, _)| *strings == self).map_or("off", |(_, name)| name)
+    }
+
+    /// The inverse of [`Strings::name`].
+    pub fn from_name(name: &str) -> Option<Strings> {
+        Strings::NAMES.into_iter().find(|(_, known)| *known == name).map(|(strings, _)| strings)
+    }
+}
+
+/// Most bytes of a string that the kernel takes into an event, and what we ask for (kernel/trace/trace.c).
+const EVENT_STRING_MAX: &str = "165";
+
+/// Calls with paths, by the names of their events. Not those whose strings are buffers or filled in by the call.
+const PATHS: &str = "access acct chdir chmod chown chown16 chroot creat execve execveat faccessat faccessat2 \
+    fanotify_mark fchmodat fchmodat2 fchownat fspick futimesat futimesat_time32 inotify_add_watch lchown lchown16 link \
+    linkat listxattr listxattrat llistxattr lstat mkdir mkdirat mknod mknodat mount_setattr move_mount mq_open mq_unlink \
+    name_to_handle_at newfstatat newlstat newstat open open_tree open_tree_attr openat openat2 pivot_root quotactl \
+    readlink readlinkat rename renameat renameat2 rmdir statfs statfs64 statx swapoff swapon symlink symlinkat truncate \
+    truncate64 umount unlink unlinkat utime utimensat utimensat_time32 utimes utimes_time32";
+
+/// Calls with other strings.
+const OTHERS: &str = "add_key delete_module fgetxattr finit_module fremovexattr fsconfig fsetxattr fsopen getxattr \
+    getxattrat init_module lgetxattr lremovexattr lsetxattr memfd_create mount removexattr removexattrat request_key \
+    setdomainname sethostname setxattr setxattrat";
+
+/// Strings of execve's array that are recorded.
+const ARGV_MAX: usize = 12;
+
+/// What was set up. The lock is held until the events are on.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The means, as meta.json names it; `none` where there is none.
+    pub means: &'static str,
+    /// System and name of the events to switch on.
+    events: Vec<(&'static str, String)>,
+    lock: Option<ProbeLock>,
+}
+
+fn lock() -> Result<ProbeLock> {
+    ProbeLock::take(&make_run_dir()?.join("probes.lock"))
+}
+
+impl Default for Prepared {
+    fn default() -> Self {
+        Prepared { means: "none", events: Vec::new(), lock: None }
+    }
+}
+
+impl Prepared {
+    /// Sets up what `strings` asks for, as far as the kernel can. `long_size` is that of the kernel's words, in bytes.
+    pub fn set_up(&mut self, tracefs: &Tracefs, instance: &Instance, strings: Strings, long_size: u8) -> Result<()> {
+        if strings == Strings::Off {
+            self.means = Strings::Off.name();
+            return Ok(());
+        }
+        let wants = |means| strings == means || strings == Strings::Auto;
+        let in_events = instance.has("syscall_user_buf_size");
+        let event_probes = tracefs.has_event_probes();
+        if !in_events && !event_probes && !tracefs.has_kprobes() {
+            return Ok(());
+        }
+        self.lock = Some(lock()?);
+        if wants(Strings::Copies) && define_path_probe(tracefs, long_size) {
+            self.means = Strings::Copies.name();
+            self.events.push((PROBE_GROUP, "path".to_owned()));
+            if in_events && strings == Strings::Auto {
+                self.add_in_events(instance, OTHERS)?;
+            }
+        } else if wants(Strings::Events) && in_events {
+            self.means = Strings::Events.name();
+            self.add_in_events(instance, PATHS)?;
+            self.add_in_events(instance, OTHERS)?;
+        } else if wants(Strings::Probes) && event_probes {
+            self.means = Strings::Probes.name();
+            for call in PATHS.split(' ').chain(OTHERS.split(' ')) {
+                if define_event_probe(tracefs, instance, call) {
+                    self.events.push((PROBE_GROUP, call.to_owned()));
+                }
+            }
+        } else {
+            return Ok(());
+        }
+        if event_probes {
+            for (call, arg) in [("execve", 1), ("execveat", 2)] {
+                let name = format!("argv_{call}");
+                if tracefs.has_probe(&name) || tracefs.define(&argv_probe(call, arg, long_size)).is_ok() {
+                    self.events.push((PROBE_GROUP, name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the kernel's own events of these calls, as far as they are there.
+    fn add_in_events(&mut self, instance: &Instance, calls: &str) -> Result<()> {
+        instance.set_string_size(EVENT_STRING_MAX)?;
+        for call in calls.split(' ') {
+            let name = format!("sys_enter_{call}");
+            if instance.has(&format!("events/syscalls/{name}")) {
+                self.events.push(("syscalls", name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the events' descriptions; an event without one is left out.
+    pub fn describe(&mut self, instance: &Instance, formats: &mut Formats) {
+        self.events.retain(|(system, name)| {
+            let path = format!("events/{system}/{name}/format");
+            let text = instance.read(&path);
+            if let Ok(text) = &text {
+                formats.push(&path, text);
+            }
+            text.is_ok()
+        });
+    }
+
+    /// Switches the events on. One that cannot be leaves its calls with addresses.
+    pub fn switch_on(&self, instance: &Instance) {
+        for (system, name) in &self.events {
+            let _ = instance.enable_event(system, name, true);
+        }
+    }
+}
+
+/// The function that copies a path: GCC splits most of it off, and what calls it goes there by itself.
+const COPIERS: [&str; 2] = ["getname_flags.part.0", "getname_flags"];
+
+/// How many tasks may be in it at once; it waits for pages and memory. One more is not told.
+const COPIERS_ACTIVE: u32 = 256;
+
+fn define_path_probe(tracefs: &Tracefs, long_size: u8) -> bool {
+    if tracefs.has_probe("path") {
+        return true;
+    }
+    tracefs.has_kprobes()
+        && COPIERS.into_iter().any(|function| {
+            // struct filename begins with the copy's address and that of the original.
+            let definition = format!(
+                "r{COPIERS_ACTIVE}:{PROBE_GROUP}/path {function} \
+                 kernel_text=+0(+0($retval)):string user_pointer=+{long_size}($retval):u{}",
+                u32::from(long_size) * 8
+            );
+            tracefs.define(&definition).is_ok()
+        })
+}
+
+/// A probe on the event of a call, with a field for each string argument. False where there is nothing to probe.
+fn define_event_probe(tracefs: &Tracefs, instance: &Instance, call: &str) -> bool {
+    if tracefs.has_probe(call) {
+        return true;
+    }
+    let Ok(text) = instance.read(&format!("events/syscalls/sys_enter_{call}/format")) else { return false };
+    let Ok(format) = parse_event(&text) else { return false };
+    let fields = string_fields(&format, &text);
+    !fields.is_empty()
+        && tracefs
+            .define(&format!("e:{PROBE_GROUP}/{call} syscalls.sys_enter_{call} nr=$__syscall_nr:s32{fields}"))
+            .is_ok()
+}
+
+/// ` s1=+0($filename):ustring` for each argument that is a `const char *`, but for lists that the call fills in.
+fn string_fields(format: &EventFormat<'_>, text: &str) -> String {
+    let mut fields = String::new();
+    let arguments = format.fields().skip_while(|(name, _)| *name != "__syscall_nr").skip(1);
+    for (arg, (name, _)) in arguments.enumerate() {
+        if text.contains(&format!("field:const char * {name};")) && name != "list" {
+            fields.push_str(&format!(" s{arg}=+0(${name}):ustring"));
+        }
+    }
+    fields
+}
+
+/// The strings of execve's array, each with its address.
+fn argv_probe(call: &str, arg: u8, long_size: u8) -> String {
+    let bits = u32::from(long_size) * 8;
+    let mut definition = format!("e:{PROBE_GROUP}/argv_{call} syscalls.sys_enter_{call} nr=$__syscall_nr:s32");
+    for element in 0..ARGV_MAX {
+        let at = element * usize::from(long_size);
+        definition
+            .push_str(&format!(" p{arg}_{element}=+u{at}($argv):u{bits} e{arg}_{element}=+u0(+u{at}($argv)):ustring"));
+    }
+    definition
+}
+
+/// Removes the probes that no recorder uses any more. Where somebody starts or ends just now, it is for them to do.
+pub(super) fn release(tracefs: &Tracefs) {
+    if tracefs.has_event_system(PROBE_GROUP) {
+        if let Ok(_lock) = lock() {
+            tracefs.remove_probes();
+        }
+    }
+}

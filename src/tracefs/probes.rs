@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Probes of ours: defining them, which is for the whole machine, and removing them again.
+//!
+//! `dynamic_events` (5.0 and later) and `kprobe_events` hold everybody's probes; opened with O_TRUNC they lose them all, so
+//! they are appended to only. A definition that an instance has switched on cannot be removed (EBUSY), which makes the
+//! kernel count its users for us. A lock file keeps two recorders from defining and removing at once.
+//! Source: kernel/trace/trace_dynevent.c, trace_kprobe.c, trace_eprobe.c; Documentation/trace/kprobetrace.rst.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::mount::Tracefs;
+use crate::error::{Error, Result};
+use crate::sys;
+
+/// The group that all our probes are in, and nobody else's.
+pub const PROBE_GROUP: &str = "ftrace_analyzer";
+
+/// How often, at [`LOCK_WAIT_MS`], the lock is tried for: two recorders that start at once take some milliseconds each.
+const LOCK_TRIES: u32 = 100;
+const LOCK_WAIT_MS: u16 = 5;
+
+/// Held while probes are defined and switched on, or removed.
+#[derive(Debug)]
+pub struct ProbeLock {
+    _held: Flock<File>,
+}
+
+impl ProbeLock {
+    /// Takes the lock, a file. An error where another process keeps it for longer than half a second.
+    pub fn take(path: &Path) -> Result<ProbeLock> {
+        let open = || OpenOptions::new().create(true).append(true).open(path);
+        let mut file = open().map_err(|why| Error::io("open", path, why))?;
+        for _ in 0..LOCK_TRIES {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(held) => return Ok(ProbeLock { _held: held }),
+                Err((back, nix::Error::EAGAIN | nix::Error::EINTR)) => file = back,
+                Err((_, why)) => return Err(Error::io("lock", path, why.into())),
+            }
+            sys::sleep_ms(LOCK_WAIT_MS);
+        }
+        Err(Error::io("lock", path, nix::Error::EAGAIN.into()))
+    }
+}
+
+impl Tracefs {
+    /// The file that takes definitions; `None` on a kernel without probes.
+    fn definitions(&self) -> Option<&'static str> {
+        ["dynamic_events", "kprobe_events"].into_iter().find(|file| self.root().join(file).exists())
+    }
+
+    /// Whether the kernel can probe its own functions (CONFIG_KPROBE_EVENTS).
+    pub fn has_kprobes(&self) -> bool {
+        self.root().join("kprobe_events").exists()
+    }
+
+    /// Whether the kernel can put probes on events: as its own help tells (5.15 and later; CONFIG_EPROBE_EVENTS).
+    pub fn has_event_probes(&self) -> bool {
+        self.read_top("README").is_some_and(|text| text.contains("e[:[<group>/]"))
+    }
+
+    /// Whether a probe of ours with this name is defined.
+    pub fn has_probe(&self, name: &str) -> bool {
+        self.has_event(PROBE_GROUP, name)
+    }
+
+    /// Adds one definition, or with `-:` takes one away.
+    pub fn define(&self, definition: &str) -> Result<()> {
+        let Some(file) = self.definitions() else { return Err(Error::unsupported("probes")) };
+        let path = self.root().join(file);
+        let mut handle = OpenOptions::new().append(true).open(&path).map_err(|why| Error::io("open", &path, why))?;
+        handle.write_all(definition.as_bytes()).map_err(|why| Error::io("write a probe to", &path, why))
+    }
+
+    /// Removes all probes of ours that nobody uses. Gives how many are left.
+    pub fn remove_probes(&self) -> usize {
+        let mut left = 0;
+        for name in sys::names(&self.root().join("events").join(PROBE_GROUP)).unwrap_or_default() {
+            let Some(name) = name.to_str().filter(|name| self.has_probe(name)) else { continue };
+            left += usize::from(self.define(&format!("-:{PROBE_GROUP}/{name}")).is_err());
+        }
+        left
+    }
+}
