@@ -27,5 +27,7 @@ mod live_hooks;
 mod live_reports;
 #[path = "live_run.rs"]
 mod live_run;
+#[path = "live_strings.rs"]
+mod live_strings;
 #[path = "board/memory.rs"]
 mod memory;

@@ -33,6 +33,19 @@ impl EarlyContents {
         self.0.is_empty()
     }
 
+    /// Adds what is known before the task's call of that number; more than one event may tell of it.
+    fn add(&mut self, pid: Pid, nr: SyscallNr, contents: &Contents<'_>) {
+        let known = self.0.iter().position(|(of, ..)| *of == pid).map(|at| self.0.swap_remove(at));
+        let (_, _, mut texts) = known.filter(|(_, of, _)| *of == nr).unwrap_or((pid, nr, Texts::default()));
+        each(contents, None, |arg, text| {
+            texts.push(arg, text);
+        });
+        if self.0.len() >= EARLY_MAX {
+            self.0.remove(0);
+        }
+        self.0.push((pid, nr, texts));
+    }
+
     /// The call is there: what waited for it goes with it; what waited for another one of its task is void.
     pub(super) fn entered(&mut self, pid: Pid, nr: SyscallNr, state: &mut State, steps: &mut dyn Steps) {
         let Some(at) = self.0.iter().position(|(of, ..)| *of == pid) else { return };
@@ -117,16 +130,7 @@ impl Tracker {
         let state = &mut task.state;
         let inside = state.phase == Phase::Inside;
         match contents.nr {
-            Some(nr) if !inside || nr != state.call.nr => {
-                let mut texts = Texts::default();
-                each(contents, None, |arg, text| {
-                    texts.push(arg, text);
-                });
-                if self.early.0.len() >= EARLY_MAX {
-                    self.early.0.remove(0);
-                }
-                self.early.0.push((pid, nr, texts));
-            }
+            Some(nr) if !inside || nr != state.call.nr => self.early.add(pid, nr, contents),
             None if !inside => {}
             _ => {
                 let args = state.call.args;

@@ -2,17 +2,15 @@
 //! How the contents of string arguments get into the recording: the best means that this kernel has.
 //!
 //! Three means, best first (docs/kernel-support.md has the measurements):
-//! - the kernel's own copy of each path, by a probe on the return of `getname_flags`: complete, of 32-bit programs too,
-//!   never missed because a page is not there yet;
-//! - strings inside the events of `syscalls` (6.19 and later): native calls, at most 165 bytes, what does not print
+//! - strings inside the events of `syscalls` (6.19 and later): of native calls, at most 165 bytes, what does not print
 //!   replaced by dots;
-//! - probes on these events (5.15 and later): strings whose pages are there. On 6.1 they read none (`get_event_field`
-//!   takes one byte of the address).
+//! - the kernel's own copy of each path, by a probe on the return of `getname_flags`: complete, of 32-bit programs too,
+//!   never missed because a page is not there yet. From 7.0 on the copy does not tell where it came from;
+//! - probes on the events of `syscalls` (5.15 and later): strings whose pages are there. On 6.1 they read none
+//!   (`get_event_field` takes one byte of the address), which is why they come last.
 //!
-//! The first leaves out strings that are no paths; where the kernel has the second, too, it tells these. The arguments of
-//! execve come by a probe on its event, their addresses with them.
+//! The arguments of execve come by a probe on its event, with their addresses.
 
-use super::run_state::make_run_dir;
 use crate::error::Result;
 use crate::format::{parse_event, EventFormat};
 use crate::recording::Formats;
@@ -57,18 +55,20 @@ impl Strings {
 /// Most bytes of a string that the kernel takes into an event, and what we ask for (kernel/trace/trace.c).
 const EVENT_STRING_MAX: &str = "165";
 
-/// Calls with paths, by the names of their events. Not those whose strings are buffers or filled in by the call.
-const PATHS: &str = "access acct chdir chmod chown chown16 chroot creat execve execveat faccessat faccessat2 \
-    fanotify_mark fchmodat fchmodat2 fchownat fspick futimesat futimesat_time32 inotify_add_watch lchown lchown16 link \
-    linkat listxattr listxattrat llistxattr lstat mkdir mkdirat mknod mknodat mount_setattr move_mount mq_open mq_unlink \
-    name_to_handle_at newfstatat newlstat newstat open open_tree open_tree_attr openat openat2 pivot_root quotactl \
-    readlink readlinkat rename renameat renameat2 rmdir statfs statfs64 statx swapoff swapon symlink symlinkat truncate \
-    truncate64 umount unlink unlinkat utime utimensat utimensat_time32 utimes utimes_time32";
+/// Calls with strings, by the names of their events. Not those whose strings are buffers, or filled in by the call.
+const CALLS: &str =
+    "access acct add_key chdir chmod chown chown16 chroot creat delete_module execve execveat faccessat \
+    faccessat2 fanotify_mark fchmodat fchmodat2 fchownat fgetxattr finit_module fremovexattr fsconfig fsetxattr fsopen \
+    fspick futimesat futimesat_time32 getxattr getxattrat init_module inotify_add_watch lchown lchown16 lgetxattr link \
+    linkat listxattr listxattrat llistxattr lremovexattr lsetxattr memfd_create mkdir mkdirat mknod mknodat mount \
+    mount_setattr move_mount mq_open mq_unlink name_to_handle_at newfstatat newlstat newstat open open_tree \
+    open_tree_attr openat openat2 pivot_root quotactl readlink readlinkat removexattr removexattrat rename renameat \
+    renameat2 request_key rmdir setdomainname sethostname setxattr setxattrat statfs statfs64 statx swapoff swapon \
+    symlink symlinkat truncate truncate64 umount unlink unlinkat utime utimensat utimensat_time32 utimes utimes_time32";
 
-/// Calls with other strings.
-const OTHERS: &str = "add_key delete_module fgetxattr finit_module fremovexattr fsconfig fsetxattr fsopen getxattr \
-    getxattrat init_module lgetxattr lremovexattr lsetxattr memfd_create mount removexattr removexattrat request_key \
-    setdomainname sethostname setxattr setxattrat";
+fn calls() -> impl Iterator<Item = &'static str> {
+    CALLS.split(' ').filter(|call| !call.is_empty())
+}
 
 /// Strings of execve's array that are recorded.
 const ARGV_MAX: usize = 12;
@@ -81,10 +81,6 @@ pub(super) struct Prepared {
     /// System and name of the events to switch on.
     events: Vec<(&'static str, String)>,
     lock: Option<ProbeLock>,
-}
-
-fn lock() -> Result<ProbeLock> {
-    ProbeLock::take(&make_run_dir()?.join("probes.lock"))
 }
 
 impl Default for Prepared {
@@ -102,24 +98,27 @@ impl Prepared {
         }
         let wants = |means| strings == means || strings == Strings::Auto;
         let in_events = instance.has("syscall_user_buf_size");
-        let event_probes = tracefs.has_event_probes();
-        if !in_events && !event_probes && !tracefs.has_kprobes() {
+        if !tracefs.has_probe_definitions() {
             return Ok(());
         }
-        self.lock = Some(lock()?);
-        if wants(Strings::Copies) && define_path_probe(tracefs, long_size) {
+        self.lock = Some(ProbeLock::take(tracefs)?);
+        // Its own help names event probes where it has none, too (6.18 without CONFIG_EPROBE_EVENTS).
+        let event_probes = define_argv_probe(tracefs, "execve", 1, long_size);
+        if wants(Strings::Events) && in_events {
+            self.means = Strings::Events.name();
+            instance.set_string_size(EVENT_STRING_MAX)?;
+            for call in calls() {
+                let name = format!("sys_enter_{call}");
+                if instance.has(&format!("events/syscalls/{name}")) {
+                    self.events.push(("syscalls", name));
+                }
+            }
+        } else if wants(Strings::Copies) && define_path_probe(tracefs, long_size) {
             self.means = Strings::Copies.name();
             self.events.push((PROBE_GROUP, "path".to_owned()));
-            if in_events && strings == Strings::Auto {
-                self.add_in_events(instance, OTHERS)?;
-            }
-        } else if wants(Strings::Events) && in_events {
-            self.means = Strings::Events.name();
-            self.add_in_events(instance, PATHS)?;
-            self.add_in_events(instance, OTHERS)?;
         } else if wants(Strings::Probes) && event_probes {
             self.means = Strings::Probes.name();
-            for call in PATHS.split(' ').chain(OTHERS.split(' ')) {
+            for call in calls() {
                 if define_event_probe(tracefs, instance, call) {
                     self.events.push((PROBE_GROUP, call.to_owned()));
                 }
@@ -128,24 +127,8 @@ impl Prepared {
             return Ok(());
         }
         if event_probes {
-            for (call, arg) in [("execve", 1), ("execveat", 2)] {
-                let name = format!("argv_{call}");
-                if tracefs.has_probe(&name) || tracefs.define(&argv_probe(call, arg, long_size)).is_ok() {
-                    self.events.push((PROBE_GROUP, name));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the kernel's own events of these calls, as far as they are there.
-    fn add_in_events(&mut self, instance: &Instance, calls: &str) -> Result<()> {
-        instance.set_string_size(EVENT_STRING_MAX)?;
-        for call in calls.split(' ') {
-            let name = format!("sys_enter_{call}");
-            if instance.has(&format!("events/syscalls/{name}")) {
-                self.events.push(("syscalls", name));
-            }
+            define_argv_probe(tracefs, "execveat", 2, long_size);
+            self.events.extend(["execve", "execveat"].map(|call| (PROBE_GROUP, argv_name(call))));
         }
         Ok(())
     }
@@ -218,22 +201,31 @@ fn string_fields(format: &EventFormat<'_>, text: &str) -> String {
     fields
 }
 
-/// The strings of execve's array, each with its address.
-fn argv_probe(call: &str, arg: u8, long_size: u8) -> String {
+fn argv_name(call: &str) -> String {
+    format!("argv_{call}")
+}
+
+/// A probe on the event of execve, or of its like, for the strings of its array, each with its address. False where the
+/// kernel has no probes on events.
+fn define_argv_probe(tracefs: &Tracefs, call: &str, arg: u8, long_size: u8) -> bool {
+    let name = argv_name(call);
+    if tracefs.has_probe(&name) {
+        return true;
+    }
     let bits = u32::from(long_size) * 8;
-    let mut definition = format!("e:{PROBE_GROUP}/argv_{call} syscalls.sys_enter_{call} nr=$__syscall_nr:s32");
+    let mut definition = format!("e:{PROBE_GROUP}/{name} syscalls.sys_enter_{call} nr=$__syscall_nr:s32");
     for element in 0..ARGV_MAX {
         let at = element * usize::from(long_size);
         definition
             .push_str(&format!(" p{arg}_{element}=+u{at}($argv):u{bits} e{arg}_{element}=+u0(+u{at}($argv)):ustring"));
     }
-    definition
+    tracefs.define(&definition).is_ok()
 }
 
 /// Removes the probes that no recorder uses any more. Where somebody starts or ends just now, it is for them to do.
 pub(super) fn release(tracefs: &Tracefs) {
     if tracefs.has_event_system(PROBE_GROUP) {
-        if let Ok(_lock) = lock() {
+        if let Ok(_lock) = ProbeLock::take(tracefs) {
             tracefs.remove_probes();
         }
     }

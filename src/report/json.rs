@@ -13,7 +13,7 @@ use super::summary::{Row, Sums};
 use super::text::{push_signal, registers};
 use super::time::Clock;
 use super::{wall_span, Gate, Options, Outcome, Printer, Tally};
-use crate::calls::{Call, Cause, End, Lines, Note, Texts, What};
+use crate::calls::{Call, Cause, End, Lines, Note, Text, Texts, What};
 use crate::ids::Pid;
 use crate::json::{push_escaped, push_i64, push_u64, Json};
 use crate::recording::{EndState, Meta, Recording};
@@ -102,7 +102,7 @@ impl<'a> JsonLines<'a> {
         self.out.buf.extend_from_slice(json.as_bytes());
     }
 
-    fn call_line(&mut self, call: &Call) {
+    fn call_line(&mut self, call: &Call, texts: &Texts) {
         self.gate.tally.shown += 1;
         let real = self.clock.realtime(call.entered);
         let buf = &mut self.out.buf;
@@ -122,6 +122,9 @@ impl<'a> JsonLines<'a> {
             buf.extend_from_slice(b",\"args\":[\"");
             push_hexes(buf, &registers(call), b"\",\"");
             buf.extend_from_slice(b"\"]");
+        }
+        if !texts.is_empty() {
+            push_strings(buf, texts);
         }
         if matches!(call.end, End::Returned | End::StartUnknown | End::Refused) {
             push_ret(buf, call);
@@ -160,6 +163,61 @@ fn push_task(buf: &mut Vec<u8>, pid: Pid, tgid: Pid, comm: &[u8]) {
     buf.extend_from_slice(b"\",\"abi\":\"");
 }
 
+/// `,"strings":{"0":"/bin/ls","1":["ls","-l"]}`: by the argument's index, an array for an array of strings. What could
+/// not be read is null; `"cut":[0]` names arguments of which there was more.
+fn push_strings(buf: &mut Vec<u8>, texts: &Texts) {
+    buf.extend_from_slice(b",\"strings\":{");
+    let mut begun = false;
+    let mut cut = 0u8;
+    for arg in 0..6 {
+        let mut elements = 0;
+        for text in texts.of(arg) {
+            let (bytes, is_cut, is_element) = match text {
+                Text::String { bytes, cut } => (Some(bytes), cut, false),
+                Text::Element { bytes, cut } => (Some(bytes), cut, true),
+                Text::Unread(_) => (None, false, true),
+                Text::MoreElements => {
+                    cut |= 1 << arg;
+                    continue;
+                }
+                Text::Data(_) | Text::Target(_) => continue,
+            };
+            if elements > 0 {
+                buf.push(b',');
+            } else {
+                buf.extend_from_slice(if begun { b",\"" } else { b"\"" });
+                push_u64(buf, u64::from(arg));
+                buf.extend_from_slice(if is_element { b"\":[" } else { b"\":" });
+                begun = true;
+            }
+            elements += usize::from(is_element);
+            cut |= u8::from(is_cut) << arg;
+            match bytes {
+                Some(bytes) => {
+                    buf.push(b'"');
+                    push_escaped(buf, bytes);
+                    buf.push(b'"');
+                }
+                None => buf.extend_from_slice(b"null"),
+            }
+        }
+        if elements > 0 {
+            buf.push(b']');
+        }
+    }
+    buf.push(b'}');
+    if cut != 0 {
+        buf.extend_from_slice(b",\"cut\":[");
+        for (nth, arg) in (0..6u64).filter(|arg| cut >> arg & 1 != 0).enumerate() {
+            if nth > 0 {
+                buf.push(b',');
+            }
+            push_u64(buf, arg);
+        }
+        buf.push(b']');
+    }
+}
+
 fn push_ret(buf: &mut Vec<u8>, call: &Call) {
     buf.extend_from_slice(b",\"ret\":");
     if (-EXACT..=EXACT).contains(&call.ret) {
@@ -177,9 +235,9 @@ fn push_ret(buf: &mut Vec<u8>, call: &Call) {
 }
 
 impl Lines for JsonLines<'_> {
-    fn call(&mut self, call: &Call, _texts: &Texts) {
+    fn call(&mut self, call: &Call, texts: &Texts) {
         if self.gate.passes(call) {
-            self.call_line(call);
+            self.call_line(call, texts);
         }
     }
 

@@ -3,12 +3,11 @@
 //!
 //! `dynamic_events` (5.0 and later) and `kprobe_events` hold everybody's probes; opened with O_TRUNC they lose them all, so
 //! they are appended to only. A definition that an instance has switched on cannot be removed (EBUSY), which makes the
-//! kernel count its users for us. A lock file keeps two recorders from defining and removing at once.
+//! kernel count its users for us. A lock keeps two recorders from defining and removing at once.
 //! Source: kernel/trace/trace_dynevent.c, trace_kprobe.c, trace_eprobe.c; Documentation/trace/kprobetrace.rst.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -18,6 +17,9 @@ use crate::sys;
 
 /// The group that all our probes are in, and nobody else's.
 pub const PROBE_GROUP: &str = "ftrace_analyzer";
+
+/// The file that is locked: as old as the mount, there for all who see these probes, and wanted by nobody else.
+const LOCK: &str = "README";
 
 /// How often, at [`LOCK_WAIT_MS`], the lock is tried for: two recorders that start at once take some milliseconds each.
 const LOCK_TRIES: u32 = 100;
@@ -30,10 +32,10 @@ pub struct ProbeLock {
 }
 
 impl ProbeLock {
-    /// Takes the lock, a file. An error where another process keeps it for longer than half a second.
-    pub fn take(path: &Path) -> Result<ProbeLock> {
-        let open = || OpenOptions::new().create(true).append(true).open(path);
-        let mut file = open().map_err(|why| Error::io("open", path, why))?;
+    /// Takes the lock. An error where another process keeps it for longer than half a second.
+    pub fn take(tracefs: &Tracefs) -> Result<ProbeLock> {
+        let path = &tracefs.root().join(LOCK);
+        let mut file = File::open(path).map_err(|why| Error::io("open", path, why))?;
         for _ in 0..LOCK_TRIES {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(held) => return Ok(ProbeLock { _held: held }),
@@ -52,14 +54,14 @@ impl Tracefs {
         ["dynamic_events", "kprobe_events"].into_iter().find(|file| self.root().join(file).exists())
     }
 
+    /// Whether the kernel has probes of any kind.
+    pub fn has_probe_definitions(&self) -> bool {
+        self.definitions().is_some()
+    }
+
     /// Whether the kernel can probe its own functions (CONFIG_KPROBE_EVENTS).
     pub fn has_kprobes(&self) -> bool {
         self.root().join("kprobe_events").exists()
-    }
-
-    /// Whether the kernel can put probes on events: as its own help tells (5.15 and later; CONFIG_EPROBE_EVENTS).
-    pub fn has_event_probes(&self) -> bool {
-        self.read_top("README").is_some_and(|text| text.contains("e[:[<group>/]"))
     }
 
     /// Whether a probe of ours with this name is defined.

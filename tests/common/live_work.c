@@ -2,6 +2,7 @@
  * What the live tests run where a shell cannot be exact: numbers of calls, threads, signals. getpgid of a process that
  * is not there serves as a mark: its argument is seen in the recording, and it changes nothing. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -35,6 +36,35 @@ static void start(pthread_t *threads, void *(*what)(void *), long base)
 {
 	for (long i = 0; i < count; i++)
 		pthread_create(&threads[i], NULL, what, (void *)(base + i));
+}
+
+/* In a page of its own that nothing has touched before the call. */
+static const char cold[8192] __attribute__((aligned(4096))) = { [4096] = '/', 'c', 'o', 'l', 'd', 0 };
+
+static void paths(void)
+{
+	static char longest[4096], plain[] = "/plain", other[] = "/other", odd[] = "/odd\n\x01\xff\"x\\";
+	char *const arguments[] = { "zero", "", "two words", (char *)8, NULL };
+	char *const many[] = { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", NULL };
+	long fd = -1;
+#define MARK syscall(SYS_getpgid, count++)
+
+	memset(longest, 'x', 1000);
+	longest[0] = '/';
+	MARK; syscall(SYS_openat, fd, plain, O_RDONLY);
+	MARK; syscall(SYS_openat, fd, longest, O_RDONLY);
+	MARK; syscall(SYS_openat, fd, odd, O_RDONLY);
+	MARK; syscall(SYS_openat, fd, cold + 4096, O_RDONLY);
+	MARK; syscall(SYS_openat, fd, "", O_RDONLY);
+	MARK; syscall(SYS_openat, fd, NULL, O_RDONLY);
+	MARK; syscall(SYS_openat, fd, 8L, O_RDONLY);
+	MARK; syscall(SYS_renameat2, fd, plain, fd, other, 0);
+	MARK; syscall(SYS_renameat2, fd, plain, fd, plain, 0);
+	MARK; syscall(SYS_execve, plain, arguments, NULL);
+	MARK; syscall(SYS_execve, plain, many, NULL);
+	MARK; syscall(SYS_execve, other, NULL, NULL);
+	MARK; syscall(SYS_execveat, fd, plain, arguments, NULL, 0);
+	MARK;
 }
 
 int main(int argc, char **argv)
@@ -86,6 +116,11 @@ int main(int argc, char **argv)
 		syscall(SYS_getpgid, count);
 		__builtin___clear_cache(code, code + sizeof(code));
 		syscall(SYS_getpgid, count + 1);
+	} else if (!strcmp(mode, "paths")) { /* calls with strings, each behind a mark of its number from count on */
+		paths();
+	} else if (!strcmp(mode, "open")) { /* count times open and close */
+		for (long i = 0; i < count; i++)
+			close(open("/dev/null", O_RDONLY));
 	} else {
 		return 64;
 	}
