@@ -145,6 +145,17 @@ fn doctor_tells_what_this_kernel_has() {
     let mounted = get("tracefs").1.strip_prefix("tracefs at ").unwrap();
     assert!(text("/proc/mounts").lines().any(|line| line.split(' ').nth(1) == Some(mounted)), "{mounted}");
 
+    let file = |name: &str| Path::new(TRACING).join(name).exists();
+    let old = release.starts_with("5.") || release.starts_with("6.");
+    let strings = match (file("syscall_user_buf_size"), file("kprobe_events") && old) {
+        (true, _) => ("ok", "in the kernel's events"),
+        (_, true) => ("ok", "the kernel's own copies"),
+        _ => ("less", "show as addresses"),
+    };
+    // Probes on events alone: no kernel here is built so.
+    assert_eq!((get("strings").0, get("strings").1.contains(strings.1)), (strings.0, true), "{:?}", get("strings"));
+    assert!(!text("/sys/kernel/tracing/dynamic_events").contains("ftrace_analyzer"));
+
     let event = |name: &str| Path::new(TRACING).join("events").join(name).join("format").exists();
     let raw = event("raw_syscalls/sys_enter") && event("raw_syscalls/sys_exit");
     assert_eq!(get("raw-syscalls").0, verdict(raw, "MISSING"));

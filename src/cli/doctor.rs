@@ -12,7 +12,9 @@ use crate::error::{exit, Result};
 use crate::format::{parse_header_page, Schema};
 use crate::json::Json;
 use crate::proc;
-use crate::recorder::{available_kb, buffer_kb, check_room, needed_kb, run_dir, running, Origin, KERNEL_BUFFER_KB};
+use crate::recorder::{
+    available_kb, best_strings, buffer_kb, check_room, needed_kb, run_dir, running, Origin, KERNEL_BUFFER_KB,
+};
 use crate::tracefs::Tracefs;
 
 /// How a check came out.
@@ -182,9 +184,11 @@ fn check_events(findings: &mut Findings, tracefs: &Tracefs) {
         findings.add(Verdict::Less, "task-events", format_args!("missing events: {missing}"), remedy);
     }
     findings.test(tracefs.read_top("set_event_pid").is_some(), &SET_EVENT_PID);
+    let mut long_size = 8;
     let header = tracefs.read_top("events/header_page").unwrap_or_default();
     match parse_header_page(&header) {
         Ok(layout) => {
+            long_size = layout.long_size();
             let bits = u32::from(layout.long_size()) * 8;
             findings.add(
                 Verdict::Good,
@@ -198,7 +202,27 @@ fn check_events(findings: &mut Findings, tracefs: &Tracefs) {
         }
     }
     findings.test(tracefs.read_top("buffer_subbuf_size_kb").is_some(), &SUBBUF_SIZE);
+    check_strings(findings, tracefs, long_size);
     findings.add(Verdict::Info, "clock", format_args!("trace clock: {}", tracefs.default_clock()), "");
+}
+
+fn check_strings(findings: &mut Findings, tracefs: &Tracefs, long_size: u8) {
+    let (means, argv) = match best_strings(tracefs, long_size) {
+        Ok(found) => found,
+        Err(why) => return findings.add(Verdict::Less, "strings", format_args!("strings: {why}"), ""),
+    };
+    let how = match means {
+        "events" => "strings of calls are in the kernel's events (native calls, 165 bytes)",
+        "copies" => "paths of calls are told by a probe of the kernel's own copies",
+        "probes" => "strings of calls are read by probes on events, where their pages are there",
+        _ => {
+            let remedy =
+                "build the kernel with CONFIG_KPROBE_EVENTS=y, or take 6.19 or later with CONFIG_FTRACE_SYSCALLS";
+            return findings.add(Verdict::Less, "strings", format_args!("strings of calls show as addresses"), remedy);
+        }
+    };
+    let and = if argv { "; the arguments of execve, too" } else { "" };
+    findings.add(Verdict::Good, "strings", format_args!("{how}{and}"), "");
 }
 
 /// Information, unless something is scarce.

@@ -27,5 +27,5 @@ pub use options::{Mode, RecordOptions, DIR_DEFAULT, MAX_SIZE_DEFAULT};
 pub use run_state::{find_container_recorder, find_running, run_dir, running, RunState};
 pub use session::Session;
 pub use spawn::{spawn, Spawned};
-pub use strings::Strings;
+pub use strings::{best_strings, Strings};
 pub use target::{find_container, Origin, Target};

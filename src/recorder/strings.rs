@@ -11,8 +11,10 @@
 //!
 //! The arguments of execve come by a probe on its event, with their addresses.
 
+use crate::arch::kernel_version;
 use crate::error::Result;
 use crate::format::{parse_event, EventFormat};
+use crate::proc;
 use crate::recording::Formats;
 use crate::tracefs::{Instance, ProbeLock, Tracefs, PROBE_GROUP};
 
@@ -83,9 +85,12 @@ pub(super) struct Prepared {
     lock: Option<ProbeLock>,
 }
 
+/// In meta.json where the kernel has no means.
+const NONE: &str = "none";
+
 impl Default for Prepared {
     fn default() -> Self {
-        Prepared { means: "none", events: Vec::new(), lock: None }
+        Prepared { means: NONE, events: Vec::new(), lock: None }
     }
 }
 
@@ -98,9 +103,6 @@ impl Prepared {
         }
         let wants = |means| strings == means || strings == Strings::Auto;
         let in_events = instance.has("syscall_user_buf_size");
-        if !tracefs.has_probe_definitions() {
-            return Ok(());
-        }
         self.lock = Some(ProbeLock::take(tracefs)?);
         // Its own help names event probes where it has none, too (6.18 without CONFIG_EPROBE_EVENTS).
         let event_probes = define_argv_probe(tracefs, "execve", 1, long_size);
@@ -156,6 +158,9 @@ impl Prepared {
 /// The function that copies a path: GCC splits most of it off, and what calls it goes there by itself.
 const COPIERS: [&str; 2] = ["getname_flags.part.0", "getname_flags"];
 
+/// First kernel whose copies do not say where they came from (struct filename lost its `uptr`).
+const COPIES_WITHOUT_ADDRESS: (u32, u32) = (7, 0);
+
 /// How many tasks may be in it at once; it waits for pages and memory. One more is not told.
 const COPIERS_ACTIVE: u32 = 256;
 
@@ -163,7 +168,9 @@ fn define_path_probe(tracefs: &Tracefs, long_size: u8) -> bool {
     if tracefs.has_probe("path") {
         return true;
     }
-    tracefs.has_kprobes()
+    let (_, _, release, ..) = proc::uname();
+    kernel_version(&release) < COPIES_WITHOUT_ADDRESS
+        && tracefs.has_kprobes()
         && COPIERS.into_iter().any(|function| {
             // struct filename begins with the copy's address and that of the original.
             let definition = format!(
@@ -220,6 +227,28 @@ fn define_argv_probe(tracefs: &Tracefs, call: &str, arg: u8, long_size: u8) -> b
             .push_str(&format!(" p{arg}_{element}=+u{at}($argv):u{bits} e{arg}_{element}=+u0(+u{at}($argv)):ustring"));
     }
     tracefs.define(&definition).is_ok()
+}
+
+/// What [`Strings::Auto`] would take here, and whether the arguments of execve would come. Probes are defined to see
+/// whether they can be, and taken away at once. `long_size` is that of the kernel's words, in bytes.
+pub fn best_strings(tracefs: &Tracefs, long_size: u8) -> Result<(&'static str, bool)> {
+    if !tracefs.has_probe_definitions() {
+        return Ok((if tracefs.has_event_strings() { Strings::Events.name() } else { NONE }, false));
+    }
+    let lock = ProbeLock::take(tracefs)?;
+    let event_probes = define_argv_probe(tracefs, "execve", 1, long_size);
+    let best = if tracefs.has_event_strings() {
+        Strings::Events.name()
+    } else if define_path_probe(tracefs, long_size) {
+        Strings::Copies.name()
+    } else if event_probes {
+        Strings::Probes.name()
+    } else {
+        NONE
+    };
+    tracefs.remove_probes();
+    drop(lock);
+    Ok((best, event_probes))
 }
 
 /// Removes the probes that no recorder uses any more. Where somebody starts or ends just now, it is for them to do.

@@ -59,6 +59,11 @@ impl Tracefs {
         self.definitions().is_some()
     }
 
+    /// Whether the kernel puts strings into its events of calls (6.19 and later).
+    pub fn has_event_strings(&self) -> bool {
+        self.root().join("syscall_user_buf_size").exists()
+    }
+
     /// Whether the kernel can probe its own functions (CONFIG_KPROBE_EVENTS).
     pub fn has_kprobes(&self) -> bool {
         self.root().join("kprobe_events").exists()
