@@ -126,6 +126,8 @@ pub(crate) trait Printer<'a>: Lines {
     fn tally(&self) -> Tally;
     /// Where its lines go.
     fn out(&mut self) -> &mut out::Out<'a>;
+    /// There are no more.
+    fn last(&mut self) {}
 }
 
 impl<'a> Lines for Box<dyn Printer<'a> + 'a> {
@@ -259,6 +261,7 @@ fn in_order<'a>(
     }
     let mut printer = order.lines;
     outcome.set_tally(printer.tally());
+    printer.last();
     let out = printer.out();
     if !out.failed() {
         close(&mut out.buf, &outcome);

@@ -87,6 +87,8 @@ pub(crate) struct Perfetto<'a> {
     init: Pid,
     command: Vec<String>,
     native: Option<Abi>,
+    /// Time of the newest line.
+    now: Timestamp,
     /// A name that is being put together.
     name: Vec<u8>,
 }
@@ -153,6 +155,7 @@ impl<'a> Perfetto<'a> {
             init: meta.init_pid,
             command: meta.command.clone(),
             native: meta.native_abi(),
+            now: 0,
             name: Vec::new(),
         }
     }
@@ -203,21 +206,9 @@ impl<'a> Perfetto<'a> {
 
     fn describe(&mut self, pid: Pid, tgid: Pid, comm: &Comm, ts: u64, track: &Track) {
         let buf = &mut self.out.buf;
-        if track.process != 0 && (track.new_process || pid == tgid) {
-            let packet = begin_packet(buf, ts, TRACK_DESCRIPTOR);
-            number(buf, UUID, track.process);
-            let process = begin(buf, PROCESS);
-            number(buf, 1, tgid as u64);
-            if tgid == self.init {
-                for word in &self.command {
-                    text(buf, 2, word.as_bytes());
-                }
-            }
-            if pid == tgid {
-                text(buf, 6, comm.as_bytes());
-            }
-            end(buf, process);
-            end_packet(buf, packet);
+        if track.new_process {
+            let command: &[String] = if tgid == self.init { &self.command } else { &[] };
+            describe_process(buf, ts, track.process, tgid, command, b"");
         }
         let packet = begin_packet(buf, ts, TRACK_DESCRIPTOR);
         number(buf, UUID, track.uuid);
@@ -248,6 +239,7 @@ impl<'a> Perfetto<'a> {
 
     fn show(&mut self, call: &Call, texts: &Texts) {
         self.gate.tally.shown += 1;
+        self.now = self.now.max(call.ended);
         let ts = self.clock.realtime(call.entered);
         let track = self.track(call.pid, call.tgid, &call.comm, ts);
         self.close(&track, call.entered);
@@ -332,6 +324,23 @@ impl<'a> Perfetto<'a> {
         describe_lane(&mut self.out.buf, ts, uuid, 0, &self.name);
         uuid
     }
+}
+
+/// A process. The reader keeps the first name that it is given, and a program's is not known when its process begins: it
+/// comes when the process ends.
+fn describe_process(buf: &mut Vec<u8>, ts: u64, uuid: u64, tgid: Pid, command: &[String], name: &[u8]) {
+    let packet = begin_packet(buf, ts, TRACK_DESCRIPTOR);
+    number(buf, UUID, uuid);
+    let process = begin(buf, PROCESS);
+    number(buf, 1, tgid as u64);
+    for word in command {
+        text(buf, 2, word.as_bytes());
+    }
+    if !name.is_empty() {
+        text(buf, 6, name);
+    }
+    end(buf, process);
+    end_packet(buf, packet);
 }
 
 /// A track that is no task's.
@@ -453,6 +462,9 @@ impl Perfetto<'_> {
             end_packet(buf, packet);
         }
         if is_exit {
+            if let Some((uuid, comm)) = self.tracks.leader(note.pid) {
+                describe_process(&mut self.out.buf, ts, uuid, note.pid, &[], comm.as_bytes());
+            }
             self.tracks.exited(note.pid);
         }
     }
@@ -465,5 +477,11 @@ impl<'a> Printer<'a> for Perfetto<'a> {
 
     fn out(&mut self) -> &mut Out<'a> {
         &mut self.out
+    }
+
+    fn last(&mut self) {
+        let buf = &mut self.out.buf;
+        let ts = self.clock.realtime(self.now);
+        self.tracks.each_leader(&mut |tgid, uuid, comm| describe_process(buf, ts, uuid, tgid, &[], comm.as_bytes()));
     }
 }

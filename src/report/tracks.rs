@@ -188,6 +188,24 @@ impl Tracks {
         Some((thread.uuid, ended.min(now)))
     }
 
+    /// The process that the task leads, with its name.
+    pub fn leader(&mut self, pid: Pid) -> Option<(u64, Comm)> {
+        let thread = *self.threads.find(pid).filter(|thread| thread.tgid == pid)?;
+        Some((self.processes.find(pid)?.uuid, thread.comm))
+    }
+
+    /// All processes whose leaders have tracks.
+    pub fn each_leader(&mut self, f: &mut dyn FnMut(Pid, u64, &Comm)) {
+        for slot in 0..self.threads.list.len() as u32 {
+            let Some(thread) = self.threads.get(slot).copied() else { continue };
+            // Places of tasks that have ended are still there.
+            let alive = self.threads.table.get(thread.tgid) == Some(slot);
+            if let Some(process) = self.processes.find(thread.tgid).filter(|_| alive) {
+                f(thread.tgid, process.uuid, &thread.comm);
+            }
+        }
+    }
+
     /// A task has this number from now on.
     pub fn born(&mut self, pid: Pid, is_thread: bool) {
         self.exited(pid);

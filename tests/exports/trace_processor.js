@@ -18,25 +18,41 @@ globalThis.WorkerGlobalScope = function WorkerGlobalScope() {};
 globalThis.location = { href: 'file:///engine_bundle.js' };
 console.log = console.warn = (...words) => host.stderr.write(words.join(' ') + '\n');
 delete WebAssembly.instantiateStreaming;
-globalThis.fetch = async (name) => {
-    const bytes = fs.readFileSync(path.join(dir, path.basename(String(name))));
-    return { ok: true, arrayBuffer: async () => bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) };
+const read = (name) => new Uint8Array(fs.readFileSync(path.join(dir, path.basename(String(name))))).buffer;
+globalThis.fetch = async (name) => ({ ok: true, arrayBuffer: async () => read(name) });
+globalThis.XMLHttpRequest = class {
+    open(method, name) {
+        this.name = name;
+    }
+    send() {
+        this.status = 200;
+        this.response = read(this.name);
+    }
 };
 
 const port = { postMessage: (bytes) => fs.writeSync(1, bytes) };
 const source = fs.readFileSync(path.join(dir, 'engine_bundle.js'), 'utf8');
-const ready = new Promise((resolve) => {
-    // Its loading ends with this promise, which it keeps to itself.
-    const instantiate = WebAssembly.instantiate;
-    WebAssembly.instantiate = async (...words) => {
-        const made = await instantiate(...words);
-        setTimeout(resolve, 200);
-        return made;
-    };
-});
-vm.runInThisContext(source, { filename: 'engine_bundle.js' });
+// It does not say when it is ready; nothing is loaded after this.
+let loading = Promise.resolve();
+const instantiate = WebAssembly.instantiate;
+WebAssembly.instantiate = (...words) => (loading = instantiate(...words));
+// An error's text would show the whole bundle, which is one line.
+const give_up = (why) => {
+    host.stderr.write('trace processor: ' + String((why && why.message) || why).slice(0, 500) + '\n');
+    host.exit(1);
+};
+host.on('uncaughtException', give_up);
+host.on('unhandledRejection', give_up);
+try {
+    vm.runInThisContext(source, { filename: 'engine_bundle.js' });
+} catch (why) {
+    give_up(why);
+}
 globalThis.onmessage({ data: port });
-ready.then(() => {
-    host.stdin.on('data', (bytes) => port.onmessage({ data: new Uint8Array(bytes) }));
-    host.stdin.on('end', () => host.exit(0));
-});
+setTimeout(async () => {
+    await loading;
+    setTimeout(() => {
+        host.stdin.on('data', (bytes) => port.onmessage({ data: new Uint8Array(bytes) }));
+        host.stdin.on('end', () => host.exit(0));
+    }, 100);
+}, 100);
