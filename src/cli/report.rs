@@ -41,7 +41,8 @@ fn format_of(args: &Report) -> Result<Format> {
         "json" => Ok(Format::Json),
         "trace-dat" => Ok(Format::TraceDat),
         "perfetto" => Ok(Format::Perfetto),
-        other => Err(Error::usage(format!("there is no format {}", Quoted(other))).hint("write text, summary, json, trace-dat or perfetto")),
+        other => Err(Error::usage(format!("there is no format {}", Quoted(other)))
+            .hint("write text, summary, json, trace-dat or perfetto")),
     }
 }
 
@@ -146,10 +147,10 @@ fn check_binary(args: &Report, format: Format) -> Result<()> {
     let known = if format == Format::TraceDat { filters.len() } else { 1 };
     match filters.iter().take(known).find(|(given, _)| *given) {
         None => Ok(()),
-        Some((_, name)) if format == Format::TraceDat => Err(Error::usage(format!(
-            "{name} does not go with trace-dat, which holds the kernel's own data whole"
-        ))
-        .hint("trace-cmd report and KernelShark have filters of their own")),
+        Some((_, name)) if format == Format::TraceDat => {
+            Err(Error::usage(format!("{name} does not go with trace-dat, which holds the kernel's own data whole"))
+                .hint("trace-cmd report and KernelShark have filters of their own"))
+        }
         Some((_, name)) => Err(Error::usage(format!("{name} does not go with perfetto"))),
     }
 }

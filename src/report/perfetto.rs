@@ -10,9 +10,9 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use super::out::Out;
+use super::out::{push_hex, Out};
 use super::protobuf::{begin, end, number, text};
-use super::text::{push_cause, push_errno, push_name, push_signal, registers};
+use super::text::{push_cause, push_errno, push_name, push_signal, registers, returns_address};
 use super::time::Clock;
 use super::tracks::{Lane, Track, Tracks};
 use super::{Gate, Options, Printer, Tally};
@@ -66,13 +66,11 @@ const TRACE_CLOCK: u64 = 64;
 
 /// Arguments with their names, for the annotations of a slice.
 fn arguments(call: &Call, _texts: &Texts, push: &mut dyn FnMut(&[u8], &[u8])) {
-    let mut name = *b"arg0";
     let mut value = Vec::new();
-    for register in registers(call) {
+    for (digit, register) in (b'0'..).zip(registers(call)) {
         value.clear();
-        super::out::push_hex(&mut value, register);
-        push(&name, &value);
-        name[3] += 1;
+        push_hex(&mut value, register);
+        push(&[b'a', b'r', b'g', digit], &value);
     }
 }
 
@@ -137,7 +135,7 @@ fn push_slice_end(buf: &mut Vec<u8>, ts: u64, track: u64) {
 /// What a call came to.
 fn push_result(buf: &mut Vec<u8>, call: &Call) {
     let errno = call.errno();
-    let address = errno.is_none() && super::text::returns_address(call.abi, call.nr);
+    let address = errno.is_none() && returns_address(call.abi, call.nr);
     annotate(buf, b"ret", if address { POINTER } else { INT }, call.ret as u64);
     if let Some(name) = errno.and_then(syscalls::errno_name) {
         annotate_text(buf, b"errno", name.as_bytes());
@@ -182,8 +180,7 @@ impl<'a> Perfetto<'a> {
         let started = meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns);
         let packet = begin_packet(buf, started, SYSTEM_INFO);
         let utsname = begin(buf, 1);
-        for (field, value) in
-            [(1, "Linux"), (2, &meta.host.version), (3, &meta.host.release), (4, &meta.host.machine)]
+        for (field, value) in [(1, "Linux"), (2, &meta.host.version), (3, &meta.host.release), (4, &meta.host.machine)]
         {
             text(buf, field, value.as_bytes());
         }
@@ -256,7 +253,6 @@ impl<'a> Perfetto<'a> {
         if !matches!(call.end, End::StartUnknown | End::Refused) {
             arguments(call, texts, &mut |name, value| annotate_text(buf, name, value));
         }
-        let buf = &mut self.out.buf;
         if Some(call.abi) != self.native {
             annotate_text(buf, b"abi", call.abi.name().as_bytes());
         }

@@ -304,8 +304,11 @@ def query(trace, path, web_dist):
         else:
             marks.append((row['ts'], pid, row['name']))
     names = {}
+    for line in lines:
+        if line['type'] in ('call', 'signal', 'exec', 'exit'):
+            names.setdefault((line.get('tgid', 0), line['pid']), []).append(line['comm'])
     for call in calls:
-        names.setdefault((call['tgid'], call['pid']), []).append(call.pop('comm'))
+        del call['comm']
     compare_calls(slices, calls, ends)
     same('instants', sorted(marks), instants)
     same('errors', sorted(fails), sorted(e[1:] for e in errors))
