@@ -379,6 +379,7 @@ pub struct List {
     name = "report",
     example = "ftrace-analyzer report demo --format summary",
     example = "ftrace-analyzer report --errors-only --syscalls openat,execve",
+    example = "ftrace-analyzer report demo --format trace-dat -o demo.dat",
     note = "Filters choose what is shown; what was decoded and lost is always counted over the whole recording.",
     error_code(0, "done"),
     error_code(1, "failed"),
@@ -390,7 +391,8 @@ pub struct Report {
     /// container id, label, name or path of a recording, or the unique beginning of its name
     #[argh(positional)]
     pub recording: Option<Word>,
-    /// text (default): a line a call; summary: counts and times a call; json: an object a line
+    /// text (default): a line a call; summary: counts and times a call; json: an object a line; trace-dat: for trace-cmd
+    /// and KernelShark, the kernel's data whole; perfetto: for ui.perfetto.dev
     #[argh(option, arg_name = "format")]
     pub format: Option<Word>,
     /// print JSON: with --format summary one object, else the same as --format json

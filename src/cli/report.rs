@@ -22,6 +22,15 @@ enum Format {
     Text,
     Summary,
     Json,
+    TraceDat,
+    Perfetto,
+}
+
+impl Format {
+    /// Whether it is for programs alone.
+    fn is_binary(self) -> bool {
+        matches!(self, Format::TraceDat | Format::Perfetto)
+    }
 }
 
 fn format_of(args: &Report) -> Result<Format> {
@@ -30,7 +39,10 @@ fn format_of(args: &Report) -> Result<Format> {
         "text" => Ok(Format::Text),
         "summary" => Ok(Format::Summary),
         "json" => Ok(Format::Json),
-        other => Err(Error::usage(format!("there is no format {}", Quoted(other))).hint("write text, summary or json")),
+        "trace-dat" => Ok(Format::TraceDat),
+        "perfetto" => Ok(Format::Perfetto),
+        other => Err(Error::usage(format!("there is no format {}", Quoted(other)))
+            .hint("write text, summary, json, trace-dat or perfetto")),
     }
 }
 
@@ -112,8 +124,40 @@ pub fn print_text(dir: &Path, to: &mut dyn Write) -> Result<()> {
     report::text(&recording, &Options { footer: true, ..Options::default() }, to).map(|_| ())
 }
 
+/// What does not go together with a binary form.
+fn check_binary(args: &Report, format: Format) -> Result<()> {
+    if !format.is_binary() {
+        return Ok(());
+    }
+    if args.output.is_none() && std::io::stdout().is_terminal() {
+        return Err(Error::usage("this format is not for terminals".to_owned()).hint("name a file: -o FILE"));
+    }
+    let filters = [
+        (args.json, "--json"),
+        (args.syscalls.is_some(), "--syscalls"),
+        (args.errors_only, "--errors-only"),
+        (args.pid.is_some(), "--pid"),
+        (args.comm.is_some(), "--comm"),
+        (args.since.is_some(), "--since"),
+        (args.until.is_some(), "--until"),
+        (args.min_duration.is_some(), "--min-duration"),
+        (args.container_only, "--container-only"),
+    ];
+    // The first is no filter, and no binary form knows it.
+    let known = if format == Format::TraceDat { filters.len() } else { 1 };
+    match filters.iter().take(known).find(|(given, _)| *given) {
+        None => Ok(()),
+        Some((_, name)) if format == Format::TraceDat => {
+            Err(Error::usage(format!("{name} does not go with trace-dat, which holds the kernel's own data whole"))
+                .hint("trace-cmd report and KernelShark have filters of their own"))
+        }
+        Some((_, name)) => Err(Error::usage(format!("{name} does not go with perfetto"))),
+    }
+}
+
 pub fn main(args: &Report) -> Result<u8> {
     let format = format_of(args)?;
+    check_binary(args, format)?;
     let dir = select::find_recording(&args::dir(args.dir), args.recording.as_deref())?;
     let (recording, killed) = open(&dir)?;
     let options = Options { filter: filter_of(args, &recording)?, utc_offset_s: 0, footer: true };
@@ -123,7 +167,12 @@ pub fn main(args: &Report) -> Result<u8> {
         Format::Json => report::json(&recording, &options, &mut *output)?,
         Format::Summary if args.json => report::summary_json(&recording, &options, &mut *output)?,
         Format::Summary => report::summary(&recording, &options, &mut *output)?,
+        Format::TraceDat => report::trace_dat(&recording, &options, &mut *output)?,
+        Format::Perfetto => report::perfetto(&recording, &options, &mut *output)?,
     };
+    if format.is_binary() && outcome.is_partial() {
+        out::note(&String::from_utf8_lossy(&report::remarks(&recording, &options, &outcome)));
+    }
     if args.output.is_some() && std::io::stderr().is_terminal() {
         out::note(&format!("{} lines of {}\n", outcome.shown, dir.display()));
     }

@@ -21,7 +21,8 @@ use crate::format::Schema;
 use crate::ids::{CpuId, Pid};
 use crate::proc;
 use crate::recording::{
-    create_base, Anchor, EndState, Formats, HostMeta, Meta, MetaFile, PageMeta, Store, FORMAT_VERSION, HEADER_PAGE,
+    create_base, Anchor, EndState, Formats, HostMeta, Meta, MetaFile, PageMeta, Store, FORMAT_VERSION, HEADER_EVENT,
+    HEADER_PAGE,
 };
 use crate::sys::{self, realtime_ns};
 use crate::tracefs::{Instance, Tracefs, INSTANCE_PREFIX};
@@ -85,6 +86,9 @@ fn start_stamp(realtime_ns: u64) -> String {
 fn read_formats(instance: &Instance) -> Result<Formats> {
     let mut formats = Formats::default();
     formats.push(HEADER_PAGE, &instance.read(HEADER_PAGE)?);
+    if let Ok(text) = instance.read(HEADER_EVENT) {
+        formats.push(HEADER_EVENT, &text);
+    }
     for (system, name) in Schema::EVENTS {
         let path = format!("events/{system}/{name}/format");
         if let Ok(text) = instance.read(&path) {

@@ -11,6 +11,9 @@ use crate::words::split_once;
 /// Path of the page header's description below the tracefs instance.
 pub const HEADER_PAGE: &str = "events/header_page";
 
+/// Path of the record header's description. Nothing here needs it; other programs want it.
+pub const HEADER_EVENT: &str = "events/header_event";
+
 /// Where the descriptions of events lie that carry what arguments point at: the kernel's own, and our probes.
 const CONTENTS: [&str; 2] = ["events/syscalls/sys_enter_", "events/ftrace_analyzer/"];
 
@@ -83,10 +86,14 @@ impl Formats {
         })
     }
 
+    /// The text of `path`.
+    pub fn get(&self, path: &str) -> Option<&str> {
+        self.iter().find_map(|(of, text)| (of == path).then_some(text))
+    }
+
     /// The page layout that `events/header_page` describes.
     pub fn layout(&self) -> Result<PageLayout> {
-        let (_, text) =
-            self.iter().find(|(path, _)| *path == HEADER_PAGE).ok_or_else(|| Error::not_found(HEADER_PAGE))?;
+        let text = self.get(HEADER_PAGE).ok_or_else(|| Error::not_found(HEADER_PAGE))?;
         parse_header_page(text).map_err(|why| Error::malformed(format!("{HEADER_PAGE}: {why}"), None))
     }
 

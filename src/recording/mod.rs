@@ -15,12 +15,13 @@ mod damage;
 mod formats;
 mod meta;
 mod meta_file;
+mod pages;
 mod reader;
 mod stream;
 mod writer;
 
 pub use damage::Damage;
-pub use formats::{Formats, HEADER_PAGE};
+pub use formats::{Formats, HEADER_EVENT, HEADER_PAGE};
 pub use meta::{
     Anchor, ContainerMeta, CpuStats, EndState, HostMeta, InitialTask, Meta, OptionsMeta, PageMeta, Trimmed,
     FORMAT_VERSION, META_MAX,

@@ -23,7 +23,7 @@ use crate::ids::{CpuId, Pid, Timestamp};
 use crate::ringbuf::{Cursor, Missed, Page, PageError, PageLayout};
 
 /// Bytes read at a time for one CPU; rounded up to whole sub-buffers.
-const CHUNK: usize = 128 << 10;
+pub(super) const CHUNK: usize = 128 << 10;
 
 /// What to do with a sub-buffer at the end of a file that is not whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -381,12 +381,7 @@ impl CpuStream {
     fn skip_hole(&mut self) {
         let Some(file) = &self.file else { return };
         let at = self.buf_offset.saturating_add(self.have as u64);
-        let end = match lseek64(file, i64::try_from(at).unwrap_or(i64::MAX), Whence::SeekData) {
-            Ok(data) => data as u64,
-            // Nothing but the hole up to the end.
-            Err(Errno::ENXIO) => file.metadata().map_or(at, |file| file.len()),
-            Err(_) => return,
-        };
+        let Some(end) = data_from(file, at) else { return };
         let subbuf = self.layout.subbuf_size() as u64;
         self.buf_offset = self.buf_offset.saturating_add((end / subbuf * subbuf).saturating_sub(at));
     }
@@ -432,6 +427,16 @@ impl CpuStream {
             }
         }
         Ok(false)
+    }
+}
+
+/// Where a file's next data from `at` on begins, or the file's end; `None` where the file system does not tell.
+pub(super) fn data_from(file: &File, at: u64) -> Option<u64> {
+    match lseek64(file, i64::try_from(at).unwrap_or(i64::MAX), Whence::SeekData) {
+        Ok(data) => Some(data as u64),
+        // Nothing but the hole up to the end.
+        Err(Errno::ENXIO) => Some(file.metadata().map_or(at, |file| file.len())),
+        Err(_) => None,
     }
 }
 

@@ -10,9 +10,13 @@ mod histogram;
 mod json;
 mod live;
 mod out;
+mod perfetto;
+mod protobuf;
 mod summary;
 mod text;
 mod time;
+mod trace_dat;
+mod tracks;
 
 use std::io::Write;
 
@@ -122,6 +126,8 @@ pub(crate) trait Printer<'a>: Lines {
     fn tally(&self) -> Tally;
     /// Where its lines go.
     fn out(&mut self) -> &mut out::Out<'a>;
+    /// There are no more.
+    fn last(&mut self) {}
 }
 
 impl<'a> Lines for Box<dyn Printer<'a> + 'a> {
@@ -158,6 +164,30 @@ pub fn json(recording: &Recording, options: &Options, to: &mut dyn Write) -> Res
     let mut printer = json::JsonLines::new(&recording.meta, options, to);
     printer.head(recording);
     in_order(recording, Box::new(printer), &|buf, outcome| json::push_end(buf, recording, outcome))
+}
+
+/// Perfetto's trace format: a track a task, a slice a call.
+pub fn perfetto(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
+    let mut printer = perfetto::Perfetto::new(&recording.meta, options, to);
+    printer.head(&recording.meta);
+    in_order(recording, Box::new(printer), &|_, _| {})
+}
+
+/// trace-cmd's format, version 6: the kernel's own bytes, whatever the options are.
+pub fn trace_dat(recording: &Recording, _: &Options, to: &mut dyn Write) -> Result<Outcome> {
+    let mut names = trace_dat::Names::new(&recording.meta);
+    let (mut outcome, _) = pass(recording, None, false, &mut names)?;
+    outcome.shown = outcome.counts.records;
+    let mut out = out::Out::new(to);
+    trace_dat::write(recording, &names, &mut out)?;
+    end(&mut out, outcome)
+}
+
+/// The remarks below a text report, for forms that have no place for them.
+pub fn remarks(recording: &Recording, options: &Options, outcome: &Outcome) -> Vec<u8> {
+    let mut buf = Vec::new();
+    footer::push(&mut buf, &recording.meta, options, outcome);
+    buf
 }
 
 /// Counts, errors and times per system call, as `strace -c -w` prints them.
@@ -231,6 +261,7 @@ fn in_order<'a>(
     }
     let mut printer = order.lines;
     outcome.set_tally(printer.tally());
+    printer.last();
     let out = printer.out();
     if !out.failed() {
         close(&mut out.buf, &outcome);

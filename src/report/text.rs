@@ -103,7 +103,7 @@ pub(crate) fn registers(call: &Call) -> [u64; 6] {
 
 /// Whether a result is an address.
 #[inline]
-fn returns_address(abi: Abi, nr: SyscallNr) -> bool {
+pub(crate) fn returns_address(abi: Abi, nr: SyscallNr) -> bool {
     match abi {
         // mmap, brk, mremap, shmat
         Abi::X86_64 => matches!(nr, 9 | 12 | 25 | 30),
@@ -139,7 +139,7 @@ fn push_result(buf: &mut Vec<u8>, call: &Call) {
     }
 }
 
-fn push_errno(buf: &mut Vec<u8>, errno: i32) {
+pub(crate) fn push_errno(buf: &mut Vec<u8>, errno: i32) {
     match syscalls::errno_name(errno) {
         Some(name) => buf.extend_from_slice(name.as_bytes()),
         None => {
@@ -260,7 +260,10 @@ impl Lines for Text<'_> {
             }
             What::Exit(cause) => {
                 self.begin(note.pid, &note.comm, note.ts);
-                push_cause(&mut self.out.buf, *cause);
+                let buf = &mut self.out.buf;
+                buf.extend_from_slice(b"+++ ");
+                push_cause(buf, *cause);
+                buf.extend_from_slice(b" +++\n");
             }
             What::Lost { cpu, from, to, count } => {
                 self.gate.tally.shown += 1;
@@ -312,8 +315,8 @@ pub(crate) fn push_signal(buf: &mut Vec<u8>, sig: i32) {
     }
 }
 
-fn push_cause(buf: &mut Vec<u8>, cause: Cause) {
-    buf.extend_from_slice(b"+++ ");
+/// Why a task ended.
+pub(crate) fn push_cause(buf: &mut Vec<u8>, cause: Cause) {
     match cause {
         Cause::Exited(status) => {
             buf.extend_from_slice(b"exited with ");
@@ -330,7 +333,6 @@ fn push_cause(buf: &mut Vec<u8>, cause: Cause) {
         }
         Cause::Unknown => buf.extend_from_slice(b"exited"),
     }
-    buf.extend_from_slice(b" +++\n");
 }
 
 impl<'a> Printer<'a> for Text<'a> {
