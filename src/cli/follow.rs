@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::args::Follow;
 use super::out;
 use crate::error::{exit, Result};
-use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned};
+use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned, FILTER_NOTE};
 use crate::recording::{EndState, Recording, Tail};
 use crate::report::{Filter, Live, Options};
 use crate::sys::Stdio;
@@ -55,7 +55,8 @@ pub fn print(dir: &Path, output: Box<dyn Write>, with_runtime: bool, idle: &mut 
     }
     recording.find_start()?;
     let mut stream = recording.stream(Tail::Wait)?;
-    let options = Options { filter: Filter { with_runtime, ..Filter::default() }, ..Options::default() };
+    let filter = Filter { with_runtime, ..Filter::of(&recording.meta) };
+    let options = Options { filter, ..Options::default() };
     let mut live = Some(Live::text(&recording.meta, &options, output)?);
     loop {
         let reply = match &mut client {
@@ -99,6 +100,9 @@ pub fn tell_losses(dir: &Path) -> Result<()> {
             "ftrace-analyzer: {} of {written} events were lost; --buffer-size-kb gives more room\n",
             meta.lost()
         ));
+    }
+    for note in meta.problems.iter().filter(|note| note.starts_with(FILTER_NOTE)) {
+        out::note(&["ftrace-analyzer: ", note, "\n"].concat());
     }
     if meta.end_state() == EndState::Cut {
         out::note(&format!("ftrace-analyzer: the recording is cut short: {}\n", meta.end_reason));

@@ -10,7 +10,7 @@ use super::{out, select};
 use crate::error::{exit, Error, Quoted, Result};
 use crate::recorder::{running, Client};
 use crate::recording::{EndState, Recording};
-use crate::report::{self, parse_duration, parse_time, Filter, Options, Outcome, SyscallList};
+use crate::report::{self, parse_duration, parse_time, Filter, Options, Outcome};
 use crate::sys::Stdio;
 
 /// How long a running recorder may take to store what the kernel's buffers hold.
@@ -66,7 +66,7 @@ fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
             let arch = meta
                 .arch()
                 .ok_or_else(|| Error::unsupported(format!("system call tables for {}", meta.host.machine)))?;
-            Some(SyscallList::parse(list, arch)?)
+            Some(args::syscall_list(*list, arch)?)
         }
     };
     let pid = match args.pid {
@@ -86,6 +86,7 @@ fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
         until: time(args.until)?,
         min_duration: args.min_duration.as_deref().map(parse_duration).transpose()?,
         with_runtime: args.with_runtime && !args.container_only,
+        ..Filter::of(meta)
     })
 }
 
@@ -97,19 +98,23 @@ fn code_of(outcome: &Outcome, killed: bool) -> u8 {
     }
 }
 
+/// Everything there is, for people.
+fn whole(recording: &Recording) -> Options {
+    Options { filter: Filter::of(&recording.meta), footer: true, ..Options::default() }
+}
+
 /// `hook stop --report`: the whole recording as text.
 pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
     let (recording, _) = open(dir)?;
     // Written by root on a container's behalf: what it holds is not for everybody, and no link may lead it elsewhere.
     let mut output = out::create_private(to).map_err(|why| Error::io("create", to, why))?;
-    let options = Options { footer: true, ..Options::default() };
-    report::text(&recording, &options, &mut output).map(|_| ())
+    report::text(&recording, &whole(&recording), &mut output).map(|_| ())
 }
 
 /// The whole recording as text, as `run` shows it at the end of a flight recording.
 pub fn print_text(dir: &Path, to: &mut dyn Write) -> Result<()> {
     let (recording, _) = open(dir)?;
-    report::text(&recording, &Options { footer: true, ..Options::default() }, to).map(|_| ())
+    report::text(&recording, &whole(&recording), to).map(|_| ())
 }
 
 pub fn main(args: &Report) -> Result<u8> {

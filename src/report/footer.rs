@@ -5,7 +5,7 @@ use super::out::push_safe;
 use super::text::push_traced;
 use super::{wall_span, Options, Outcome};
 use crate::json::push_u64;
-use crate::recording::{EndState, Meta};
+use crate::recording::{EndState, Meta, OptionsMeta};
 
 /// Appends the lines, each behind `# `.
 pub(crate) fn push(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outcome) {
@@ -22,6 +22,7 @@ pub(crate) fn push(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &
             buf.extend_from_slice(b" of the container runtime's own left out (--with-runtime shows them)");
         });
     }
+    push_recorded(buf, &meta.options);
     push_conservation(buf, outcome);
     line(buf, |buf| push_end(buf, meta, outcome));
     for problem in &meta.problems {
@@ -63,17 +64,24 @@ fn push_empty(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outco
             buf.extend_from_slice(b"no calls; ");
         }
         push_traced(buf, wall_span(meta));
-        let recorded = &meta.options;
-        if !recorded.syscalls.is_empty() || recorded.errors_only {
-            buf.extend_from_slice(b", recorded with");
-            if !recorded.syscalls.is_empty() {
-                buf.extend_from_slice(b" --syscalls ");
-                push_safe(buf, recorded.syscalls.as_bytes());
-            }
-            if recorded.errors_only {
-                buf.extend_from_slice(b" --errors-only");
-            }
+    });
+}
+
+/// What the recording was limited to, if it was.
+pub(crate) fn push_recorded(buf: &mut Vec<u8>, recorded: &OptionsMeta) {
+    if recorded.syscalls.is_empty() && !recorded.errors_only {
+        return;
+    }
+    line(buf, |buf| {
+        buf.extend_from_slice(b"recorded with");
+        if !recorded.syscalls.is_empty() {
+            buf.extend_from_slice(b" --syscalls ");
+            push_safe(buf, recorded.syscalls.as_bytes());
         }
+        if recorded.errors_only {
+            buf.extend_from_slice(b" --errors-only");
+        }
+        buf.extend_from_slice(b": other calls are not in it");
     });
 }
 

@@ -16,7 +16,7 @@ mod time;
 
 use std::io::Write;
 
-pub use filter::{Filter, SyscallList};
+pub use filter::Filter;
 pub use live::Live;
 pub use time::{parse_duration, parse_time};
 
@@ -93,17 +93,23 @@ pub(crate) struct Gate<'a> {
     pub filter: &'a Filter,
     /// Nothing but the runtime's own is kept back.
     all: bool,
+    /// The recording has nothing but what was asked for.
+    asked: bool,
     pub tally: Tally,
 }
 
 impl<'a> Gate<'a> {
     pub fn new(options: &'a Options) -> Gate<'a> {
-        Gate { filter: &options.filter, all: options.filter.is_all(), tally: Tally::default() }
+        let filter = &options.filter;
+        Gate { filter, all: filter.is_all(), asked: filter.asks_for_all(), tally: Tally::default() }
     }
 
-    /// Whether the call is to be shown; counts it otherwise.
+    /// Whether the call is to be shown; counts it otherwise, unless the recording was not to have it at all.
     #[inline]
     pub fn passes(&mut self, call: &Call) -> bool {
+        if !self.asked && !self.filter.was_asked_for(call) {
+            return false;
+        }
         if call.runtime && !self.filter.with_runtime {
             self.tally.runtime += 1;
             return false;

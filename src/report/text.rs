@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use super::footer::push_recorded;
 use super::out::{push_hex, push_hexes, push_safe, push_seconds, Out, Who};
 use super::time::{push_date, push_span, Clock, TimeOfDay};
 use super::{Gate, Options, Printer, Tally};
@@ -52,6 +53,7 @@ impl<'a> Text<'a> {
         buf.extend_from_slice(b", Linux ");
         push_safe(buf, meta.host.release.as_bytes());
         buf.extend_from_slice(b")\n");
+        push_recorded(buf, &meta.options);
     }
 
     #[inline]
@@ -211,11 +213,7 @@ impl Lines for Text<'_> {
     fn unfinished(&mut self, call: &Call, _texts: &Texts) {
         // Whether it fails or takes long enough is not known yet; its end will tell.
         let filter = self.gate.filter;
-        if (call.runtime && !filter.with_runtime)
-            || filter.errors_only
-            || filter.min_duration.is_some()
-            || !filter.wants_open(call)
-        {
+        if (call.runtime && !filter.with_runtime) || filter.needs_end() || !filter.wants_open(call) {
             return;
         }
         self.begin(call.pid, &call.comm, call.entered);
