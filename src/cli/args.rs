@@ -300,6 +300,9 @@ record_verb! {
         /// print the calls to this file instead of standard error
         #[argh(option, short = 'o', arg_name = "file")]
         pub output: Option<Word>,
+        /// colours: auto (default: on a terminal, unless NO_COLOR is set), always or never
+        #[argh(option, arg_name = "when")]
+        pub color: Option<Word>,
         /// print no calls, only record
         #[argh(switch, short = 'q')]
         pub quiet: bool,
@@ -348,6 +351,9 @@ pub struct Follow {
     /// print the calls of the container runtime's own set-up, too
     #[argh(switch)]
     pub with_runtime: bool,
+    /// colours: auto (default: on a terminal, unless NO_COLOR is set), always or never
+    #[argh(option, arg_name = "when")]
+    pub color: Option<Word>,
 }
 
 /// End a running recording; the traced tasks go on.
@@ -442,6 +448,13 @@ pub struct Report {
     /// show the calls of the container runtime's own set-up, too
     #[argh(switch)]
     pub with_runtime: bool,
+    /// put the lines of this log among the calls: CRI, Docker's json-file, or lines that begin with an RFC 3339 time; may
+    /// be given more than once
+    #[argh(option, arg_name = "file")]
+    pub merge_log: Vec<Word>,
+    /// colours: auto (default: on a terminal, unless NO_COLOR is set), always or never
+    #[argh(option, arg_name = "when")]
+    pub color: Option<Word>,
     /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
     #[argh(option, arg_name = "dir")]
     pub dir: Option<Word>,

@@ -42,7 +42,12 @@ pub fn wait_end(recorder: &Spawned) {
 
 /// Prints the recording in `dir` until its recorder ends; calls `idle` at least five times a second, which says whether
 /// to go on when nobody reads any more. Gives the exit code that the recording deserves.
-pub fn print(dir: &Path, output: Box<dyn Write>, with_runtime: bool, idle: &mut dyn FnMut() -> bool) -> Result<u8> {
+pub fn print(
+    dir: &Path,
+    output: Box<dyn Write>,
+    (with_runtime, colour): (bool, bool),
+    idle: &mut dyn FnMut() -> bool,
+) -> Result<u8> {
     let mut client = state_of(dir).and_then(|state| Client::connect(&state).ok());
     let mut recording = Recording::open(dir)?;
     if let Some(client) = &mut client {
@@ -56,7 +61,7 @@ pub fn print(dir: &Path, output: Box<dyn Write>, with_runtime: bool, idle: &mut 
     recording.find_start()?;
     let mut stream = recording.stream(Tail::Wait)?;
     let filter = Filter { with_runtime, ..Filter::of(&recording.meta) };
-    let options = Options { filter, ..Options::default() };
+    let options = Options { filter, colour, ..Options::default() };
     let mut live = Some(Live::text(&recording.meta, &options, output)?);
     loop {
         let reply = match &mut client {
@@ -112,7 +117,8 @@ pub fn tell_losses(dir: &Path) -> Result<()> {
 
 pub fn main(args: &Follow) -> Result<u8> {
     let state = find_running(&args.id)?;
-    let code = print(Path::new(&state.recording), Box::new(Stdio::Out), args.with_runtime, &mut || false)?;
+    let how = (args.with_runtime, out::colour(args.color, Stdio::Out, false)?);
+    let code = print(Path::new(&state.recording), Box::new(Stdio::Out), how, &mut || false)?;
     tell_losses(Path::new(&state.recording))?;
     Ok(code)
 }

@@ -2,12 +2,13 @@
 //! Printing that does not panic: a reader that went away (`| head`) is no failure of ours, anything else is an error.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
 
+use super::args::{bad_value, Word};
 use crate::error::{Error, Result};
 use crate::sys::Stdio;
 
@@ -52,6 +53,25 @@ pub fn create_private(path: &Path) -> io::Result<File> {
 /// Writes a small private file.
 pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     create_private(path)?.write_all(text)
+}
+
+/// Whether text on `to` is to have colours: as `--color` says, else on a terminal that has them. `NO_COLOR` is that of
+/// no-color.org. A file never has, unless told so.
+pub fn colour(when: Option<Word>, to: Stdio, file: bool) -> Result<bool> {
+    match when.as_deref().unwrap_or("auto") {
+        "always" => Ok(true),
+        "never" => Ok(false),
+        "auto" => {
+            let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+            let is_terminal = match to {
+                Stdio::Err => io::stderr().is_terminal(),
+                Stdio::Out | Stdio::In => io::stdout().is_terminal(),
+            };
+            let can = is_terminal && set("TERM").is_some_and(|term| term != "dumb");
+            Ok(!file && can && set("NO_COLOR").is_none())
+        }
+        other => Err(bad_value("--color", other, "is none of auto, always and never")),
+    }
 }
 
 /// Where a report goes: a file, or one of the standard descriptors. Reports gather what they write.

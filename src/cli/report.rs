@@ -112,16 +112,25 @@ pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
 }
 
 /// The whole recording as text, as `run` shows it at the end of a flight recording.
-pub fn print_text(dir: &Path, to: &mut dyn Write) -> Result<()> {
+pub fn print_text(dir: &Path, to: &mut dyn Write, colour: bool) -> Result<()> {
     let (recording, _) = open(dir)?;
-    report::text(&recording, &whole(&recording), to).map(|_| ())
+    report::text(&recording, &Options { colour, ..whole(&recording) }, to).map(|_| ())
 }
 
 pub fn main(args: &Report) -> Result<u8> {
     let format = format_of(args)?;
+    if format == Format::Summary && !args.merge_log.is_empty() {
+        return Err(Error::usage("--merge-log is for the formats text and json"));
+    }
     let dir = select::find_recording(&args::dir(args.dir), args.recording.as_deref())?;
     let (recording, killed) = open(&dir)?;
-    let options = Options { filter: filter_of(args, &recording)?, utc_offset_s: 0, footer: true };
+    let options = Options {
+        filter: filter_of(args, &recording)?,
+        utc_offset_s: 0,
+        footer: true,
+        colour: out::colour(args.color, Stdio::Out, args.output.is_some())?,
+        logs: args.merge_log.iter().map(|path| (&**path).into()).collect(),
+    };
     let mut output = out::open(args.output.as_deref(), Stdio::Out)?;
     let outcome = match format {
         Format::Text => report::text(&recording, &options, &mut *output)?,

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The lines for people below a report: how much there is, what is missing, and how the recording ended.
 
+use std::os::unix::ffi::OsStrExt;
+
+use super::logs::LogCount;
 use super::out::push_safe;
 use super::text::push_traced;
 use super::{wall_span, Options, Outcome};
@@ -83,6 +86,28 @@ pub(crate) fn push_recorded(buf: &mut Vec<u8>, recorded: &OptionsMeta) {
         }
         buf.extend_from_slice(b": other calls are not in it");
     });
+}
+
+/// What became of the lines of logs.
+pub(crate) fn push_logs(buf: &mut Vec<u8>, logs: &[LogCount]) {
+    for log in logs {
+        line(buf, |buf| {
+            push_safe(buf, log.file.as_os_str().as_bytes());
+            buf.extend_from_slice(b": ");
+            number(buf, log.shown, "line shown", "lines shown");
+            for (count, what) in [
+                (log.outside, " outside of the time shown"),
+                (log.untimed, " without a time of their own, put behind the line before"),
+                (log.cut, " cut"),
+            ] {
+                if count > 0 {
+                    buf.extend_from_slice(b", ");
+                    push_u64(buf, count);
+                    buf.extend_from_slice(what.as_bytes());
+                }
+            }
+        });
+    }
 }
 
 /// Decoded, lost, written, and whether they add up.

@@ -9,17 +9,20 @@ mod footer;
 mod histogram;
 mod json;
 mod live;
+mod logs;
 mod out;
 mod summary;
 mod text;
 mod time;
 
 use std::io::Write;
+use std::path::PathBuf;
 
 pub use filter::Filter;
 pub use live::Live;
 pub use time::{parse_duration, parse_time};
 
+use self::logs::{LogCount, LogLine};
 use crate::calls::{Call, Lines, Note, Order, Prepass, Steps, Texts, Tracker};
 use crate::error::Result;
 use crate::ids::Timestamp;
@@ -35,6 +38,10 @@ pub struct Options {
     pub utc_offset_s: i32,
     /// For people: whether text ends with what was decoded and lost.
     pub footer: bool,
+    /// Whether text has the terminal's colours.
+    pub colour: bool,
+    /// Logs whose lines are put among the calls.
+    pub logs: Vec<PathBuf>,
 }
 
 /// What a report found, for the exit code and for those who ask whether it is whole.
@@ -128,6 +135,12 @@ pub(crate) trait Printer<'a>: Lines {
     fn tally(&self) -> Tally;
     /// Where its lines go.
     fn out(&mut self) -> &mut out::Out<'a>;
+    /// Prints a line of a log, in its place by time; false where the bounds of the time keep it back.
+    fn log(&mut self, line: &LogLine<'_>) -> bool;
+    /// Prints what logs have up to the recording's end; tells what became of their lines.
+    fn end_logs(&mut self) -> Result<Vec<LogCount>> {
+        Ok(Vec::new())
+    }
 }
 
 impl<'a> Lines for Box<dyn Printer<'a> + 'a> {
@@ -152,9 +165,11 @@ impl<'a> Lines for Box<dyn Printer<'a> + 'a> {
 pub fn text(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
     let mut printer = text::Text::new(&recording.meta, options, to);
     printer.head(&recording.meta, options);
-    in_order(recording, Box::new(printer), &|buf, outcome| {
+    let printer = logs::merge(Box::new(printer), recording, options)?;
+    in_order(recording, printer, &|buf, outcome, logs| {
         if options.footer {
             footer::push(buf, &recording.meta, options, outcome);
+            footer::push_logs(buf, logs);
         }
     })
 }
@@ -163,7 +178,8 @@ pub fn text(recording: &Recording, options: &Options, to: &mut dyn Write) -> Res
 pub fn json(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
     let mut printer = json::JsonLines::new(&recording.meta, options, to);
     printer.head(recording);
-    in_order(recording, Box::new(printer), &|buf, outcome| json::push_end(buf, recording, outcome))
+    let printer = logs::merge(Box::new(printer), recording, options)?;
+    in_order(recording, printer, &|buf, outcome, logs| json::push_end(buf, recording, outcome, logs))
 }
 
 /// Counts, errors and times per system call, as `strace -c -w` prints them.
@@ -220,7 +236,7 @@ impl Outcome {
 fn in_order<'a>(
     recording: &Recording,
     printer: Box<dyn Printer<'a> + 'a>,
-    close: &dyn Fn(&mut Vec<u8>, &Outcome),
+    close: &dyn Fn(&mut Vec<u8>, &Outcome, &[LogCount]),
 ) -> Result<Outcome> {
     // Where programs of two ABIs may run, names need a look at the whole recording; the order's look ahead comes with it.
     let (mut abis, mut long) = (None, None);
@@ -236,10 +252,11 @@ fn in_order<'a>(
         return Err(why);
     }
     let mut printer = order.lines;
+    let logs = printer.end_logs()?;
     outcome.set_tally(printer.tally());
     let out = printer.out();
     if !out.failed() {
-        close(&mut out.buf, &outcome);
+        close(&mut out.buf, &outcome, &logs);
     }
     end(out, outcome)
 }

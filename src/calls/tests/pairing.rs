@@ -108,6 +108,7 @@ fn where_only_failed_calls_were_recorded_a_call_without_an_exit_did_not_fail() {
         "1 mkdir(0)=refused-1",
         "1 read(5)=unfinished",
         "1 mkdir(0)=refused-1",
+        "1 Unknown",
     ]);
 }
 

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Log files of programs, put among a recording's calls by the times that their lines bear.
+//!
+//! Three forms, told apart by the first line that has a time: CRI (`TIME stdout F text`, long lines in parts marked `P`;
+//! kubernetes/design-proposals kubelet-cri-logging), Docker's json-file (`{"log":"text\n","stream":"stdout","time":…}`, a
+//! part has no `\n`), and lines that begin with an RFC 3339 time. Files are read once, in their own order, a line at a
+//! time: a line that is older than the one before stands behind that.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::time::{rfc3339_prefix, Clock};
+use super::{Options, Printer, Tally};
+use crate::calls::{Call, Lines, Note, Texts};
+use crate::error::{Error, Result};
+use crate::ids::Timestamp;
+use crate::record::{self, record};
+use crate::recording::{Meta, Recording};
+
+/// Longest line that is kept, bytes: Docker's parts of 16 KiB with every character escaped, and more.
+const LINE_MAX: usize = 256 << 10;
+
+/// Lines that are looked at for one with a time.
+const DETECT_MAX: usize = 1000;
+
+/// A line of a log.
+pub(crate) struct LogLine<'a> {
+    /// Its place among the calls, trace clock.
+    pub ts: Timestamp,
+    /// The time it bears, nanoseconds since 1970.
+    pub real: u64,
+    /// `stdout` or `stderr`; empty where the log does not say.
+    pub stream: &'a [u8],
+    /// Without the line's end.
+    pub text: &'a [u8],
+    /// The file as it was given; empty for what a recording itself holds.
+    pub file: &'a Path,
+}
+
+/// What became of a file's lines.
+#[derive(Debug, Default)]
+pub(crate) struct LogCount {
+    /// The file as it was given.
+    pub file: PathBuf,
+    /// Shown.
+    pub shown: u64,
+    /// Outside of the recording's time, or of `--since` and `--until`.
+    pub outside: u64,
+    /// Without a time of their own, put behind the line before.
+    pub untimed: u64,
+    /// Longer than [`LINE_MAX`]; the rest is left out.
+    pub cut: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Cri,
+    Docker,
+    Plain,
+}
+
+/// A line of Docker's.
+#[derive(Default)]
+struct DockerLine {
+    log: String,
+    stream: String,
+    time: String,
+}
+
+record!(DockerLine { log: Text, stream: Text, time: Text });
+
+/// What a line says.
+#[derive(Default)]
+struct Said {
+    /// Nanoseconds since 1970.
+    real: u64,
+    stream: Vec<u8>,
+    text: Vec<u8>,
+    /// More of it follows in another line.
+    partial: bool,
+}
+
+fn parse(format: Format, line: &[u8]) -> Option<Said> {
+    if format == Format::Docker {
+        let mut docker = DockerLine::default();
+        record::read(line, "a log line", &mut docker).ok()?;
+        let (real, _) = rfc3339_prefix(docker.time.as_bytes(), None)?;
+        let mut text = docker.log.into_bytes();
+        let partial = text.last() != Some(&b'\n');
+        text.truncate(text.len() - usize::from(!partial));
+        return Some(Said { real, stream: docker.stream.into_bytes(), text, partial });
+    }
+    let (real, rest) = rfc3339_prefix(line, None)?;
+    let rest = rest.strip_prefix(b" ").unwrap_or(rest);
+    if format == Format::Plain {
+        return Some(Said { real, text: rest.to_vec(), ..Said::default() });
+    }
+    let (stream, rest) = (rest.get(..6)?, rest.get(6..)?);
+    let (tag, text) = rest.strip_prefix(b" ")?.split_first()?;
+    // Tags may be more than one, `P:TAG`; a message may be empty.
+    let text = match text.iter().position(|byte| *byte == b' ') {
+        Some(0) => text.get(1..)?,
+        Some(at) if text.first() == Some(&b':') => text.get(at + 1..)?,
+        None if text.is_empty() => text,
+        _ => return None,
+    };
+    ((stream == b"stdout" || stream == b"stderr") && (*tag == b'F' || *tag == b'P')).then(|| Said {
+        real,
+        stream: stream.to_vec(),
+        text: text.to_vec(),
+        partial: *tag == b'P',
+    })
+}
+
+/// A file that is being read.
+struct Log {
+    from: BufReader<File>,
+    format: Format,
+    count: LogCount,
+    /// The next line to be shown, and its place among the calls.
+    next: Option<(Timestamp, Said)>,
+    /// The time so far, nanoseconds since 1970.
+    so_far: u64,
+    /// The stream of the line before.
+    stream: Vec<u8>,
+    /// What parts of a line there are so far: of standard output and standard error.
+    parts: [Option<Said>; 2],
+}
+
+/// Reads a line without its end; false at the end of the file. What is too long is passed over and counted.
+fn read_line(from: &mut BufReader<File>, line: &mut Vec<u8>, cut: &mut u64) -> io::Result<bool> {
+    line.clear();
+    if from.take(LINE_MAX as u64).read_until(b'\n', line)? == 0 {
+        return Ok(false);
+    }
+    if line.len() == LINE_MAX && line.last() != Some(&b'\n') {
+        *cut += 1;
+        loop {
+            let waiting = from.fill_buf()?;
+            let (used, done) = match waiting.iter().position(|byte| *byte == b'\n') {
+                Some(at) => (at + 1, true),
+                None => (waiting.len(), waiting.is_empty()),
+            };
+            from.consume(used);
+            if done {
+                break;
+            }
+        }
+    }
+    for end in [b'\n', b'\r'] {
+        if line.last() == Some(&end) {
+            line.pop();
+        }
+    }
+    Ok(true)
+}
+
+impl Log {
+    fn open(path: &Path) -> Result<Log> {
+        let open = |path| Ok(BufReader::new(File::open(path)?));
+        let mut from = open(path).map_err(|why| Error::io("open", path, why))?;
+        let (mut line, mut cut) = (Vec::new(), 0);
+        let (mut format, mut is_empty) = (None, true);
+        for _ in 0..DETECT_MAX {
+            if !read_line(&mut from, &mut line, &mut cut).map_err(|why| Error::io("read", path, why))? {
+                break;
+            }
+            is_empty = false;
+            let forms = [Format::Docker, Format::Cri, Format::Plain];
+            format = forms.into_iter().find(|format| parse(*format, &line).is_some());
+            if format.is_some() {
+                break;
+            }
+        }
+        let count = LogCount { file: path.to_owned(), ..LogCount::default() };
+        let format = match format {
+            Some(format) => format,
+            // An empty log is one.
+            None if is_empty => Format::Plain,
+            None => {
+                let what = format!("{}: none of its first lines has a time, so it", path.display());
+                return Err(Error::malformed(what, None)
+                    .hint("logs are CRI's, Docker's json-file, or lines that begin like 2025-11-23T09:24:53.5Z"));
+            }
+        };
+        // The lines are read again from the first: the file is a regular one, or reading it anew fails.
+        let from = open(path).map_err(|why| Error::io("open", path, why))?;
+        Ok(Log { from, format, count, next: None, so_far: 0, stream: Vec::new(), parts: [None, None] })
+    }
+
+    /// Joins the parts of a line; `None` while there are more to come.
+    fn join(&mut self, said: Said) -> Option<Said> {
+        let slot = self.parts.get_mut(usize::from(said.stream == b"stderr"))?;
+        let partial = said.partial;
+        let whole = match slot.take() {
+            None => said,
+            Some(mut whole) => {
+                if whole.text.len() + said.text.len() <= LINE_MAX {
+                    whole.text.extend_from_slice(&said.text);
+                } else if !partial {
+                    self.count.cut += 1;
+                }
+                whole
+            }
+        };
+        if partial {
+            *slot = Some(whole);
+            return None;
+        }
+        Some(whole)
+    }
+
+    /// Reads on until there is a line to be shown.
+    fn advance(&mut self, clock: &Clock) -> io::Result<()> {
+        let mut line = Vec::new();
+        self.next = None;
+        loop {
+            let said = if read_line(&mut self.from, &mut line, &mut self.count.cut)? {
+                match parse(self.format, &line) {
+                    Some(said) => {
+                        self.stream.clone_from(&said.stream);
+                        match self.join(said) {
+                            Some(whole) => whole,
+                            None => continue,
+                        }
+                    }
+                    None if line.is_empty() => continue,
+                    // A message of several lines has its time in the first.
+                    None => {
+                        self.count.untimed += 1;
+                        let stream = self.stream.clone();
+                        Said { real: self.so_far, stream, text: core::mem::take(&mut line), partial: false }
+                    }
+                }
+            } else {
+                // What was never ended.
+                match self.parts.iter_mut().find_map(Option::take) {
+                    Some(rest) => rest,
+                    None => return Ok(()),
+                }
+            };
+            self.so_far = self.so_far.max(said.real);
+            self.next = Some((clock.trace_time(self.so_far), said));
+            return Ok(());
+        }
+    }
+}
+
+/// A printer with logs merged into what it prints.
+struct Merged<'a> {
+    printer: Box<dyn Printer<'a> + 'a>,
+    logs: Vec<Log>,
+    clock: Clock,
+    /// When the recording begins.
+    start: Timestamp,
+    /// How far it goes as far as is known.
+    end: Timestamp,
+    /// When the next line of the logs is due.
+    due: Timestamp,
+    failed: Option<Error>,
+}
+
+/// `printer` with the logs that the options name.
+pub(crate) fn merge<'a>(
+    printer: Box<dyn Printer<'a> + 'a>,
+    recording: &Recording,
+    options: &Options,
+) -> Result<Box<dyn Printer<'a> + 'a>> {
+    if options.logs.is_empty() {
+        return Ok(printer);
+    }
+    let mut logs = Vec::new();
+    for path in &options.logs {
+        logs.push(Log::open(path)?);
+    }
+    Ok(Box::new(Merged::new(printer, logs, &recording.meta)))
+}
+
+impl<'a> Merged<'a> {
+    fn new(printer: Box<dyn Printer<'a> + 'a>, logs: Vec<Log>, meta: &Meta) -> Merged<'a> {
+        let time = |at: Option<&crate::recording::Anchor>| at.map_or(0, |anchor| anchor.trace_ns);
+        let (start, end) = (time(meta.anchors.first()), time(meta.anchors.last()));
+        let mut merged = Merged { printer, logs, clock: Clock::new(meta), start, end, due: 0, failed: None };
+        for at in 0..merged.logs.len() {
+            merged.advance(at);
+        }
+        merged.set_due();
+        merged
+    }
+
+    fn advance(&mut self, at: usize) {
+        if let Some(log) = self.logs.get_mut(at) {
+            if let Err(why) = log.advance(&self.clock) {
+                self.failed = Some(Error::io("read", &log.count.file, why));
+            }
+        }
+    }
+
+    fn set_due(&mut self) {
+        self.due = self.logs.iter().filter_map(|log| Some(log.next.as_ref()?.0)).min().unwrap_or(Timestamp::MAX);
+    }
+
+    /// Shows the lines up to a time, in their order over all files.
+    #[inline]
+    fn up_to(&mut self, ts: Timestamp) {
+        if self.due <= ts {
+            self.show_up_to(ts);
+        }
+        self.end = self.end.max(ts);
+    }
+
+    #[cold]
+    fn show_up_to(&mut self, until: Timestamp) {
+        while self.due <= until && self.due < Timestamp::MAX {
+            let due = self.due;
+            let found = self.logs.iter().position(|log| log.next.as_ref().is_some_and(|(ts, _)| *ts == due));
+            let Some(at) = found else { return };
+            let in_recording = (self.start..=until).contains(&due);
+            if let Some(log) = self.logs.get_mut(at) {
+                if let Some((ts, said)) = log.next.take() {
+                    let Said { real, stream, text, .. } = &said;
+                    let line = LogLine { ts, real: *real, stream, text, file: &log.count.file };
+                    if in_recording && self.printer.log(&line) {
+                        log.count.shown += 1;
+                    } else {
+                        log.count.outside += 1;
+                    }
+                }
+            }
+            self.advance(at);
+            self.set_due();
+        }
+    }
+}
+
+impl Lines for Merged<'_> {
+    fn call(&mut self, call: &Call, texts: &Texts) {
+        self.up_to(call.entered);
+        self.printer.call(call, texts);
+    }
+    fn unfinished(&mut self, call: &Call, texts: &Texts) {
+        self.up_to(call.entered);
+        self.printer.unfinished(call, texts);
+    }
+    fn resumed(&mut self, call: &Call, texts: &Texts) {
+        self.up_to(call.ended);
+        self.printer.resumed(call, texts);
+    }
+    fn note(&mut self, note: &Note) {
+        self.up_to(note.ts);
+        self.printer.note(note);
+    }
+    fn closed(&self) -> bool {
+        self.printer.closed()
+    }
+}
+
+impl<'a> Printer<'a> for Merged<'a> {
+    fn tally(&self) -> Tally {
+        self.printer.tally()
+    }
+    fn out(&mut self) -> &mut super::out::Out<'a> {
+        self.printer.out()
+    }
+    fn log(&mut self, line: &LogLine<'_>) -> bool {
+        self.up_to(line.ts);
+        self.printer.log(line)
+    }
+    fn end_logs(&mut self) -> Result<Vec<LogCount>> {
+        if self.closed() {
+            return Ok(Vec::new());
+        }
+        self.show_up_to(self.end);
+        // What follows is none of the recording's, and counted.
+        self.start = Timestamp::MAX;
+        self.show_up_to(Timestamp::MAX);
+        match self.failed.take() {
+            Some(why) => Err(why),
+            None => Ok(self.logs.iter_mut().map(|log| core::mem::take(&mut log.count)).collect()),
+        }
+    }
+}
