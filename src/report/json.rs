@@ -49,7 +49,9 @@ fn recording_members(json: &mut Json, recording: &Recording) {
     json.key("host").begin_object().field_str("node", &meta.host.node).field_str("kernel", &meta.host.release);
     json.field_str("machine", &meta.host.machine).field_u64("cpus", u64::from(meta.host.cpus)).end_object();
     json.field_str("mode", &meta.options.mode).field_str("clock", &meta.clock);
-    json.field_str("syscalls_recorded", &meta.options.syscalls).field_bool("errors_only", meta.options.errors_only);
+    if !meta.options.syscalls.is_empty() || meta.options.errors_only {
+        json.field_str("syscalls_recorded", &meta.options.syscalls).field_bool("errors_only", meta.options.errors_only);
+    }
     json.key("start").quoted_u64(recording.started());
     json.field_u64("span_ns", wall_span(meta));
 }

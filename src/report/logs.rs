@@ -381,3 +381,70 @@ impl<'a> Printer<'a> for Merged<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: u64 = 1_475_713_029_669_794_202;
+
+    fn said(format: Format, line: &str) -> Option<(u64, String, String, bool)> {
+        let said = parse(format, line.as_bytes())?;
+        Some((said.real, String::from_utf8(said.stream).unwrap(), String::from_utf8(said.text).unwrap(), said.partial))
+    }
+
+    #[test]
+    fn lines_are_read_as_their_writers_wrote_them() {
+        let whole = |stream: &str, text: &str| Some((TIME, stream.to_owned(), text.to_owned(), false));
+        let part = |stream: &str, text: &str| Some((TIME, stream.to_owned(), text.to_owned(), true));
+        for (line, expected) in [
+            ("2016-10-06T00:17:09.669794202Z stdout F The content", whole("stdout", "The content")),
+            ("2016-10-06T02:17:09.669794202+02:00 stderr P  part ", part("stderr", " part ")),
+            ("2016-10-06T00:17:09.669794202Z stdout F:TAG:x text", whole("stdout", "text")),
+            ("2016-10-06T00:17:09.669794202Z stdout F ", whole("stdout", "")),
+            ("2016-10-06T00:17:09.669794202Z stdout F", whole("stdout", "")),
+            ("2016-10-06T00:17:09.669794202Z stdout Full", None),
+            ("2016-10-06T00:17:09.669794202Z stdin F text", None),
+            ("2016-10-06T00:17:09.669794202Z std", None),
+            ("text", None),
+            ("", None),
+        ] {
+            assert_eq!(said(Format::Cri, line), expected, "{line}");
+        }
+        for (line, expected) in [
+            ("2016-10-06T00:17:09.669794202Z text  more", whole("", "text  more")),
+            ("2016-10-05 19:47:09.669794202-04:30 text", whole("", "text")),
+            ("2016-10-06t00:17:09.669794202z", whole("", "")),
+            // Without a zone it is no RFC 3339 time, and nobody knows which one it is.
+            ("2016-10-06T00:17:09.669794202 text", None),
+            ("Oct  6 00:17:09 host text", None),
+        ] {
+            assert_eq!(said(Format::Plain, line), expected, "{line}");
+        }
+        let docker = |log: &str| {
+            format!("{{\"log\":\"{log}\",\"stream\":\"stderr\",\"time\":\"2016-10-06T00:17:09.669794202Z\"}}")
+        };
+        assert_eq!(said(Format::Docker, &docker("a \\\"b\\\"\\u003c\\n")), whole("stderr", "a \"b\"<"));
+        assert_eq!(said(Format::Docker, &docker("a part")), part("stderr", "a part"));
+        assert_eq!(said(Format::Docker, "{\"log\":\"x\\n\"}"), None);
+        assert_eq!(said(Format::Docker, &docker("x")[1..]), None);
+    }
+
+    #[test]
+    fn a_line_at_the_limit_is_whole_and_the_next_longer_one_is_cut_and_counted() {
+        let path = std::env::temp_dir().join(format!("ftrace-analyzer-log-{}", std::process::id()));
+        for (length, cut) in [(LINE_MAX - 1, 0), (LINE_MAX + 1, 1), (3 * LINE_MAX, 1)] {
+            let mut text = vec![b'x'; length];
+            text.extend_from_slice(b"\nnext\n");
+            std::fs::write(&path, text).unwrap();
+            let mut from = BufReader::new(File::open(&path).unwrap());
+            let (mut line, mut counted) = (Vec::new(), 0);
+            assert!(read_line(&mut from, &mut line, &mut counted).unwrap());
+            assert_eq!((line.len(), counted), (length.min(LINE_MAX), cut));
+            assert!(read_line(&mut from, &mut line, &mut counted).unwrap());
+            assert_eq!((line.as_slice(), counted), (&b"next"[..], cut));
+            assert!(!read_line(&mut from, &mut line, &mut counted).unwrap());
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+}
