@@ -44,7 +44,8 @@ fn follow_ends_when_its_reader_does_and_the_recording_goes_on() {
     follow.args(["follow", "sh"]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let mut follow = follow.spawn().unwrap();
     // The pipe closes with the last that holds it.
-    let lines: Vec<String> = BufReader::new(follow.stdout.take().unwrap()).lines().take(3).map(|l| l.unwrap()).collect();
+    let lines: Vec<String> =
+        BufReader::new(follow.stdout.take().unwrap()).lines().take(3).map(|l| l.unwrap()).collect();
     assert!(lines.iter().all(|line| line.starts_with("[pid ")), "{lines:#?}");
     assert_eq!(live::wait(&mut follow, "follow").code(), Some(0));
     assert!(live.recorder("sh").is_some(), "the recording goes on");
