@@ -12,7 +12,7 @@ use super::args::Follow;
 use super::out;
 use crate::error::{exit, Result};
 use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned, FILTER_NOTE};
-use crate::recording::{EndState, Recording, Tail};
+use crate::recording::{EndState, Meta, Recording, Tail};
 use crate::report::{Filter, Live, Options};
 use crate::sys::Stdio;
 
@@ -106,13 +106,18 @@ pub fn tell_losses(dir: &Path) -> Result<()> {
             meta.lost()
         ));
     }
-    for note in meta.problems.iter().filter(|note| note.starts_with(FILTER_NOTE)) {
-        out::note(&["ftrace-analyzer: ", note, "\n"].concat());
-    }
+    tell_unfiltered(&meta);
     if meta.end_state() == EndState::Cut {
         out::note(&format!("ftrace-analyzer: the recording is cut short: {}\n", meta.end_reason));
     }
     Ok(())
+}
+
+/// That the kernel did not take the filter, where it is so.
+pub fn tell_unfiltered(meta: &Meta) {
+    for note in meta.problems.iter().filter(|note| note.starts_with(FILTER_NOTE)) {
+        out::note(&["ftrace-analyzer: ", note, "\n"].concat());
+    }
 }
 
 pub fn main(args: &Follow) -> Result<u8> {

@@ -71,7 +71,7 @@ fn push_empty(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outco
 }
 
 /// What the recording was limited to, if it was.
-pub(crate) fn push_recorded(buf: &mut Vec<u8>, recorded: &OptionsMeta) {
+fn push_recorded(buf: &mut Vec<u8>, recorded: &OptionsMeta) {
     if recorded.syscalls.is_empty() && !recorded.errors_only {
         return;
     }

@@ -232,12 +232,11 @@ impl Outcome {
     }
 }
 
+/// Appends what ends a report.
+type Close<'a> = &'a dyn Fn(&mut Vec<u8>, &Outcome, &[LogCount]);
+
 /// Passes the whole recording to `printer` in the order in which calls were entered, and ends it with what `close` appends.
-fn in_order<'a>(
-    recording: &Recording,
-    printer: Box<dyn Printer<'a> + 'a>,
-    close: &dyn Fn(&mut Vec<u8>, &Outcome, &[LogCount]),
-) -> Result<Outcome> {
+fn in_order<'a>(recording: &Recording, printer: Box<dyn Printer<'a> + 'a>, close: Close<'_>) -> Result<Outcome> {
     // Where programs of two ABIs may run, names need a look at the whole recording; the order's look ahead comes with it.
     let (mut abis, mut long) = (None, None);
     if recording.meta.arch().is_some_and(|arch| arch.compat_abi().is_some()) {

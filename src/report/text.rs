@@ -6,7 +6,6 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use super::footer::push_recorded;
 use super::logs::LogLine;
 use super::out::{push_hex, push_hexes, push_safe, push_safe_text, push_seconds, Colours, Out, Who, COLOURS, PLAIN};
 use super::time::{push_date, push_span, Clock, TimeOfDay};
@@ -56,7 +55,6 @@ impl<'a> Text<'a> {
         buf.extend_from_slice(b", Linux ");
         push_safe(buf, meta.host.release.as_bytes());
         buf.extend_from_slice(b")\n");
-        push_recorded(buf, &meta.options);
     }
 
     #[inline]
