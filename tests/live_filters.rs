@@ -216,7 +216,7 @@ ssize_t write(int fd, const void *data, size_t size)
     let mut cc = Command::new("cc");
     cc.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl");
     let made = cc.status().is_ok_and(|status| status.success());
-    let dynamic = Path::new(live::BIN).exists() && !option_env!("FTRACE_ANALYZER_BOARD").is_some();
+    let dynamic = Path::new(live::BIN).exists() && option_env!("FTRACE_ANALYZER_BOARD").is_none();
     (made && dynamic).then(|| library.display().to_string())
 }
 

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -61,14 +62,10 @@ pub fn colour(when: Option<Word>, to: Stdio, file: bool) -> Result<bool> {
     match when.as_deref().unwrap_or("auto") {
         "always" => Ok(true),
         "never" => Ok(false),
+        "auto" if file || !to.as_fd().is_terminal() => Ok(false),
         "auto" => {
-            let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-            let is_terminal = match to {
-                Stdio::Err => io::stderr().is_terminal(),
-                Stdio::Out | Stdio::In => io::stdout().is_terminal(),
-            };
-            let can = is_terminal && set("TERM").is_some_and(|term| term != "dumb");
-            Ok(!file && can && set("NO_COLOR").is_none())
+            let [term, no_color] = ["TERM", "NO_COLOR"].map(|name| std::env::var_os(name).unwrap_or_default());
+            Ok(!term.is_empty() && term != "dumb" && no_color.is_empty())
         }
         other => Err(bad_value("--color", other, "is none of auto, always and never")),
     }

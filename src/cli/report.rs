@@ -2,6 +2,7 @@
 //! `report`: a recording as text, summary or JSON; also one that still runs.
 
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -138,7 +139,7 @@ pub fn main(args: &Report) -> Result<u8> {
         Format::Summary if args.json => report::summary_json(&recording, &options, &mut *output)?,
         Format::Summary => report::summary(&recording, &options, &mut *output)?,
     };
-    if args.output.is_some() && std::io::stderr().is_terminal() {
+    if args.output.is_some() && Stdio::Err.as_fd().is_terminal() {
         out::note(&format!("{} lines of {}\n", outcome.shown, dir.display()));
     }
     Ok(code_of(&outcome, killed))

@@ -7,7 +7,6 @@
 //! Source: kernel/trace/trace_events_filter.c `predicate_parse` (one write, less than a page), `parse_pred`.
 
 use crate::arch::Arch;
-use crate::error::Error;
 use crate::ids::SyscallNr;
 use crate::syscalls::{max_nr, name, number, SyscallList, PRIVATE_CALLS};
 use crate::tracefs::Instance;
@@ -16,10 +15,10 @@ use super::options::RecordOptions;
 
 /// Calls whose enter and exit are kept: execve's exit tells the new program's ABI (x86_64), and that another thread has
 /// superseded the process's others.
-static EXECS: [&str; 2] = ["execve", "execveat"];
+const EXECS: &str = "execve,execveat";
 
-/// Calls whose enter is kept: `sched_process_exit` has no status.
-static ENDS: [&str; 2] = ["exit", "exit_group"];
+/// Calls whose enter is kept: besides those, the ends, for `sched_process_exit` has no status.
+const EXECS_AND_ENDS: &str = "execve,execveat,exit,exit_group";
 
 /// A range of numbers that go through, both ends included.
 type Range = (SyscallNr, SyscallNr);
@@ -27,44 +26,46 @@ type Range = (SyscallNr, SyscallNr);
 /// Ranges that are compared one after the other at the end of each branch.
 const LEAF: usize = 4;
 
-/// Whether `nr` is one of these calls in either ABI.
-fn is_one_of(arch: Arch, names: &[&str], nr: SyscallNr) -> bool {
-    let abis = [Some(arch.native_abi()), arch.compat_abi()];
-    abis.into_iter().flatten().any(|abi| names.iter().any(|name| number(abi, name) == Some(nr)))
+/// Adds a range behind the others.
+fn add(ranges: &mut Vec<Range>, (first, last): Range) {
+    match ranges.last_mut() {
+        Some((_, end)) if *end == first - 1 => *end = last,
+        _ => ranges.push((first, last)),
+    }
 }
 
-/// The numbers that go through, without those that are kept by name.
-fn ranges(list: &SyscallList, arch: Arch, kept: &[&str]) -> Vec<Range> {
-    let abis = || [Some(arch.native_abi()), arch.compat_abi()].into_iter().flatten();
-    let last = abis().map(max_nr).max().unwrap_or(0);
-    let mut found: Vec<Range> = Vec::new();
-    for nr in (-1..=last).chain(PRIVATE_CALLS.0..=PRIVATE_CALLS.1) {
-        let wanted = match nr {
-            // x86 and arm64 leave rt_sigreturn with this number.
-            -1 => abis().any(|abi| number(abi, "rt_sigreturn").is_some_and(|nr| list.contains(abi, nr))),
-            _ => abis().any(|abi| list.contains(abi, nr)) || is_one_of(arch, kept, nr),
-        };
-        // Numbers that no ABI has a call for go along with their neighbours: reports leave them out.
-        let nameless = nr >= 0 && abis().all(|abi| name(abi, nr).is_none());
-        match found.last_mut() {
-            Some((_, end)) if *end == nr - 1 && (wanted || nameless) => *end = nr,
-            _ if wanted => found.push((nr, nr)),
-            _ => {}
+/// The numbers of the calls that are in one of the lists, in either ABI.
+fn ranges(lists: &[SyscallList], arch: Arch) -> Vec<Range> {
+    let native = arch.native_abi();
+    let abis = [native, arch.compat_abi().unwrap_or(native)];
+    let excludes = lists.iter().any(SyscallList::excludes);
+    let mut found = Vec::new();
+    // x86 and arm64 leave rt_sigreturn with the number -1. Numbers beyond the tables have no name to be excluded by.
+    let mut next = -1;
+    let mut beyond = SyscallNr::MIN;
+    for (from, to) in [(0, max_nr(native)), PRIVATE_CALLS] {
+        if excludes {
+            add(&mut found, (beyond, from - 1));
+        } else if from == 0
+            && lists.iter().any(|list| {
+                abis.iter().any(|abi| number(*abi, "rt_sigreturn").is_some_and(|nr| list.contains(*abi, nr)))
+            })
+        {
+            add(&mut found, (next, next));
         }
-    }
-    if list.excludes() {
-        // Numbers beyond the tables have no name to be excluded by: those between, below and above.
-        for beyond in [(last + 1, PRIVATE_CALLS.0 - 1), (SyscallNr::MIN, -2), (PRIVATE_CALLS.1 + 1, SyscallNr::MAX)] {
-            found.push(beyond);
-        }
-        found.sort_unstable();
-        found.dedup_by(|next, range| {
-            let joins = next.0 == range.1.saturating_add(1);
-            if joins {
-                range.1 = next.1;
+        for nr in from..=to {
+            let wanted = abis.iter().any(|abi| lists.iter().any(|list| list.contains(*abi, nr)));
+            // Numbers that no ABI has a call for go along with their neighbours: reports leave them out.
+            let joins = next == nr && abis.iter().all(|abi| name(*abi, nr).is_none());
+            if wanted || (joins && !found.is_empty()) {
+                add(&mut found, (nr, nr));
+                next = nr + 1;
             }
-            joins
-        });
+        }
+        beyond = to + 1;
+    }
+    if excludes {
+        add(&mut found, (beyond, SyscallNr::MAX));
     }
     found
 }
@@ -106,48 +107,48 @@ fn push_ranges(out: &mut String, ranges: &[Range]) {
 }
 
 /// The filters of `sys_enter` and `sys_exit`; an empty one lets everything through.
-pub(super) fn filters(list: Option<&SyscallList>, errors_only: bool, arch: Arch) -> [String; 2] {
-    let [mut enter, mut exit] = [String::new(), String::new()];
-    if let Some(list) = list {
-        push_ranges(&mut enter, &ranges(list, arch, &[EXECS, ENDS].concat()));
-        push_ranges(&mut exit, &ranges(list, arch, &EXECS));
-    }
-    if errors_only {
-        let chosen = core::mem::take(&mut exit);
-        // As the kernel's IS_ERR_VALUE: results of mmap are negative numbers, too.
-        exit.push_str("ret<0&&ret>=-4095");
-        if !chosen.is_empty() {
-            for part in ["&&(", &chosen, ")"] {
-                exit.push_str(part);
-            }
+pub(super) fn filters(list: Option<SyscallList>, errors_only: bool, arch: Arch) -> [String; 2] {
+    let mut texts = [String::new(), String::new()];
+    for ((text, kept), is_exit) in texts.iter_mut().zip([EXECS_AND_ENDS, EXECS]).zip([false, true]) {
+        let Ok(kept) = SyscallList::parse(kept, arch) else { continue };
+        let errors = errors_only && is_exit;
+        if errors {
+            // As the kernel's IS_ERR_VALUE: results of mmap are negative numbers, too.
+            text.push_str("ret<0&&ret>=-4095");
         }
-        for nr in (0..=max_nr(arch.native_abi())).filter(|nr| is_one_of(arch, &EXECS, *nr)) {
-            exit.push_str("||");
-            push_compare(&mut exit, "==", nr);
+        if let Some(list) = list {
+            text.push_str(if errors { "&&(" } else { "" });
+            push_ranges(text, &ranges(&[list, kept], arch));
+            text.push_str(if errors { ")" } else { "" });
+        }
+        if errors {
+            text.push_str("||");
+            push_ranges(text, &ranges(&[kept], arch));
         }
     }
-    [enter, exit]
+    texts
 }
 
 /// Sets the filters; gives what the user should know where the kernel does not take them. Both or none are set: an enter
 /// whose exit is filtered otherwise would look like something that it is not.
+#[inline(never)]
 pub(super) fn apply(instance: &Instance, options: &RecordOptions, arch: Option<Arch>) -> Option<String> {
     let arch = arch?;
     let list = options.syscalls.as_ref().and_then(|text| SyscallList::parse(text, arch).ok());
-    let texts = filters(list.as_ref(), options.errors_only, arch);
-    let set = |texts: &[String; 2]| -> Result<(), Error> {
-        for (event, text) in ["sys_enter", "sys_exit"].into_iter().zip(texts) {
-            if !text.is_empty() {
-                instance.set_filter("raw_syscalls", event, text)?;
+    let texts = filters(list, options.errors_only, arch);
+    for (event, text) in EVENTS.into_iter().zip(&texts).filter(|(_, text)| !text.is_empty()) {
+        if let Err(why) = instance.set_filter("raw_syscalls", event, text) {
+            for event in EVENTS {
+                // Nothing can be done about a failure here, and nothing is lost: reports apply the filter.
+                let _ = instance.set_filter("raw_syscalls", event, "0");
             }
+            return Some([FILTER_NOTE, ": ", &why.to_string()].concat());
         }
-        Ok(())
-    };
-    let why = set(&texts).err()?;
-    // Nothing can be done about a failure here, and nothing is lost: reports apply the filter.
-    let _ = set(&["0".to_owned(), "0".to_owned()]);
-    Some(format!("{FILTER_NOTE}: {why}"))
+    }
+    None
 }
+
+const EVENTS: [&str; 2] = ["sys_enter", "sys_exit"];
 
 /// How the note begins.
 pub const FILTER_NOTE: &str = "all calls are recorded and the filter is applied when reading";
@@ -207,7 +208,7 @@ mod tests {
 
     fn both(list: &str, errors_only: bool, arch: Arch) -> [String; 2] {
         let list = (!list.is_empty()).then(|| SyscallList::parse(list, arch).unwrap());
-        let both = filters(list.as_ref(), errors_only, arch);
+        let both = filters(list, errors_only, arch);
         // The kernel takes less than a page in one write.
         assert!(both.iter().all(|text| text.len() < 4096), "{} and {} bytes", both[0].len(), both[1].len());
         both

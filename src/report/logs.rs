@@ -7,7 +7,7 @@
 //! time: a line that is older than the one before stands behind that.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::time::{rfc3339_prefix, Clock};
@@ -20,6 +20,9 @@ use crate::recording::{Meta, Recording};
 
 /// Longest line that is kept, bytes: Docker's parts of 16 KiB with every character escaped, and more.
 const LINE_MAX: usize = 256 << 10;
+
+/// Bytes that are read at once.
+const READ_MAX: usize = 64 << 10;
 
 /// Lines that are looked at for one with a time.
 const DETECT_MAX: usize = 1000;
@@ -115,8 +118,14 @@ fn parse(format: Format, line: &[u8]) -> Option<Said> {
 
 /// A file that is being read.
 struct Log {
-    from: BufReader<File>,
-    format: Format,
+    from: File,
+    /// What was read and not looked at yet lies from `at` on.
+    waiting: Vec<u8>,
+    at: usize,
+    /// Not known before the first line that has a time.
+    format: Option<Format>,
+    /// Lines without a time before that.
+    unknown: usize,
     count: LogCount,
     /// The next line to be shown, and its place among the calls.
     next: Option<(Timestamp, Said)>,
@@ -128,65 +137,77 @@ struct Log {
     parts: [Option<Said>; 2],
 }
 
-/// Reads a line without its end; false at the end of the file. What is too long is passed over and counted.
-fn read_line(from: &mut BufReader<File>, line: &mut Vec<u8>, cut: &mut u64) -> io::Result<bool> {
-    line.clear();
-    if from.take(LINE_MAX as u64).read_until(b'\n', line)? == 0 {
-        return Ok(false);
-    }
-    if line.len() == LINE_MAX && line.last() != Some(&b'\n') {
-        *cut += 1;
-        loop {
-            let waiting = from.fill_buf()?;
-            let (used, done) = match waiting.iter().position(|byte| *byte == b'\n') {
-                Some(at) => (at + 1, true),
-                None => (waiting.len(), waiting.is_empty()),
-            };
-            from.consume(used);
-            if done {
-                break;
-            }
-        }
-    }
-    for end in [b'\n', b'\r'] {
-        if line.last() == Some(&end) {
-            line.pop();
-        }
-    }
-    Ok(true)
-}
-
 impl Log {
     fn open(path: &Path) -> Result<Log> {
-        let open = |path| Ok(BufReader::new(File::open(path)?));
-        let mut from = open(path).map_err(|why| Error::io("open", path, why))?;
-        let (mut line, mut cut) = (Vec::new(), 0);
-        let (mut format, mut is_empty) = (None, true);
-        for _ in 0..DETECT_MAX {
-            if !read_line(&mut from, &mut line, &mut cut).map_err(|why| Error::io("read", path, why))? {
+        Ok(Log {
+            from: File::open(path).map_err(|why| Error::io("open", path, why))?,
+            waiting: Vec::new(),
+            at: 0,
+            format: None,
+            unknown: 0,
+            count: LogCount { file: path.to_owned(), ..LogCount::default() },
+            next: None,
+            so_far: 0,
+            stream: Vec::new(),
+            parts: [None, None],
+        })
+    }
+
+    /// Reads a line without its end; false at the end of the file. What is too long is passed over and counted.
+    fn read_line(&mut self, line: &mut Vec<u8>) -> Result<bool> {
+        line.clear();
+        let mut length = 0usize;
+        loop {
+            let Some(byte) = self.waiting.get(self.at) else {
+                self.waiting.resize(READ_MAX, 0);
+                self.at = 0;
+                let got = self.from.read(&mut self.waiting).map_err(|why| Error::io("read", &self.count.file, why))?;
+                self.waiting.truncate(got);
+                if got == 0 && length == 0 {
+                    return Ok(false);
+                }
+                if got == 0 {
+                    break;
+                }
+                continue;
+            };
+            self.at += 1;
+            length += 1;
+            if *byte == b'\n' {
                 break;
             }
-            is_empty = false;
-            let forms = [Format::Docker, Format::Cri, Format::Plain];
-            format = forms.into_iter().find(|format| parse(*format, &line).is_some());
-            if format.is_some() {
-                break;
+            if line.len() < LINE_MAX {
+                line.push(*byte);
+            } else if length == LINE_MAX + 1 {
+                self.count.cut += 1;
             }
         }
-        let count = LogCount { file: path.to_owned(), ..LogCount::default() };
-        let format = match format {
-            Some(format) => format,
-            // An empty log is one.
-            None if is_empty => Format::Plain,
-            None => {
-                let what = format!("{}: none of its first lines has a time, so it", path.display());
-                return Err(Error::malformed(what, None)
-                    .hint("logs are CRI's, Docker's json-file, or lines that begin like 2025-11-23T09:24:53.5Z"));
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        Ok(true)
+    }
+
+    /// What a line says; the first that says something tells the format.
+    fn parse(&mut self, line: &[u8]) -> Result<Option<Said>> {
+        for format in [Format::Docker, Format::Cri, Format::Plain] {
+            if self.format.map_or(true, |known| known == format) {
+                if let Some(said) = parse(format, line) {
+                    self.format = Some(format);
+                    return Ok(Some(said));
+                }
             }
-        };
-        // The lines are read again from the first: the file is a regular one, or reading it anew fails.
-        let from = open(path).map_err(|why| Error::io("open", path, why))?;
-        Ok(Log { from, format, count, next: None, so_far: 0, stream: Vec::new(), parts: [None, None] })
+        }
+        self.unknown += 1;
+        if self.format.is_none() && self.unknown == DETECT_MAX {
+            return Err(self.no_log());
+        }
+        Ok(None)
+    }
+
+    fn no_log(&self) -> Error {
+        Error::malformed(self.count.file.display().to_string() + ": none of its first lines has a time, so it", None)
+            .hint("logs are CRI's, Docker's json-file, or lines that begin like 2025-11-23T09:24:53.5Z")
     }
 
     /// Joins the parts of a line; `None` while there are more to come.
@@ -212,12 +233,12 @@ impl Log {
     }
 
     /// Reads on until there is a line to be shown.
-    fn advance(&mut self, clock: &Clock) -> io::Result<()> {
+    fn advance(&mut self, clock: &Clock) -> Result<()> {
         let mut line = Vec::new();
         self.next = None;
         loop {
-            let said = if read_line(&mut self.from, &mut line, &mut self.count.cut)? {
-                match parse(self.format, &line) {
+            let said = if self.read_line(&mut line)? {
+                match self.parse(&line)? {
                     Some(said) => {
                         self.stream.clone_from(&said.stream);
                         match self.join(said) {
@@ -225,7 +246,7 @@ impl Log {
                             None => continue,
                         }
                     }
-                    None if line.is_empty() => continue,
+                    None if line.is_empty() || self.format.is_none() => continue,
                     // A message of several lines has its time in the first.
                     None => {
                         self.count.untimed += 1;
@@ -237,6 +258,8 @@ impl Log {
                 // What was never ended.
                 match self.parts.iter_mut().find_map(Option::take) {
                     Some(rest) => rest,
+                    // An empty log is one.
+                    None if self.unknown > 0 && self.format.is_none() => return Err(self.no_log()),
                     None => return Ok(()),
                 }
             };
@@ -274,7 +297,11 @@ pub(crate) fn merge<'a>(
     for path in &options.logs {
         logs.push(Log::open(path)?);
     }
-    Ok(Box::new(Merged::new(printer, logs, &recording.meta)))
+    let mut merged = Merged::new(printer, logs, &recording.meta);
+    match merged.failed.take() {
+        Some(why) => Err(why),
+        None => Ok(Box::new(merged)),
+    }
 }
 
 impl<'a> Merged<'a> {
@@ -292,7 +319,7 @@ impl<'a> Merged<'a> {
     fn advance(&mut self, at: usize) {
         if let Some(log) = self.logs.get_mut(at) {
             if let Err(why) = log.advance(&self.clock) {
-                self.failed = Some(Error::io("read", &log.count.file, why));
+                self.failed = Some(why);
             }
         }
     }
@@ -433,17 +460,17 @@ mod tests {
     #[test]
     fn a_line_at_the_limit_is_whole_and_the_next_longer_one_is_cut_and_counted() {
         let path = std::env::temp_dir().join(format!("ftrace-analyzer-log-{}", std::process::id()));
-        for (length, cut) in [(LINE_MAX - 1, 0), (LINE_MAX + 1, 1), (3 * LINE_MAX, 1)] {
+        for (length, cut) in [(LINE_MAX, 0), (LINE_MAX + 1, 1), (3 * LINE_MAX, 1)] {
             let mut text = vec![b'x'; length];
             text.extend_from_slice(b"\nnext\n");
             std::fs::write(&path, text).unwrap();
-            let mut from = BufReader::new(File::open(&path).unwrap());
-            let (mut line, mut counted) = (Vec::new(), 0);
-            assert!(read_line(&mut from, &mut line, &mut counted).unwrap());
-            assert_eq!((line.len(), counted), (length.min(LINE_MAX), cut));
-            assert!(read_line(&mut from, &mut line, &mut counted).unwrap());
-            assert_eq!((line.as_slice(), counted), (&b"next"[..], cut));
-            assert!(!read_line(&mut from, &mut line, &mut counted).unwrap());
+            let mut log = Log::open(&path).unwrap();
+            let mut line = Vec::new();
+            assert!(log.read_line(&mut line).unwrap());
+            assert_eq!((line.len(), log.count.cut), (length.min(LINE_MAX), cut));
+            assert!(log.read_line(&mut line).unwrap());
+            assert_eq!((line.as_slice(), log.count.cut), (&b"next"[..], cut));
+            assert!(!log.read_line(&mut line).unwrap());
         }
         std::fs::remove_file(path).unwrap();
     }
