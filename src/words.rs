@@ -34,12 +34,7 @@ pub fn quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            // C0 and C1 controls, and the marks that turn the direction of writing.
-            '\0'..='\x1f'
-            | '\x7f'..='\u{9f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => {
+            char if breaks(char) => {
                 out.push_str("\\u{");
                 for shift in [12, 8, 4, 0].into_iter().filter(|shift| *shift == 0 || code >> shift != 0) {
                     out.push(char::from(
@@ -53,6 +48,17 @@ pub fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// Whether a character could break a line or a terminal: C0 and C1 controls, and the marks that turn the direction of
+/// writing.
+pub fn breaks(char: char) -> bool {
+    matches!(char,
+        '\0'..='\x1f'
+        | '\x7f'..='\u{9f}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}')
 }
 
 /// What stands before and behind the first `mark`. The texts are short: std's searcher for long ones is 2 KB of code.

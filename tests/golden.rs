@@ -11,7 +11,8 @@ use std::path::Path;
 use ftrace_analyzer::arch::Arch;
 use ftrace_analyzer::error::Result;
 use ftrace_analyzer::recording::{EndState, Item, Recording, Tail};
-use ftrace_analyzer::report::{self, Filter, Live, Options, Outcome, SyscallList};
+use ftrace_analyzer::report::{self, Filter, Live, Options, Outcome};
+use ftrace_analyzer::syscalls::SyscallList;
 
 #[path = "support/synthetic.rs"]
 mod synthetic;

@@ -46,14 +46,17 @@ pub struct Order<'a, L: Lines> {
     early: Vec<u64>,
     /// What became known about the arguments of such calls since; few have any.
     late_texts: Vec<(u64, Texts)>,
+    /// Whether a call is told at its end alone.
+    whole: bool,
     /// Why looking ahead failed, if it did.
     pub failed: Option<crate::error::Error>,
 }
 
 impl<'a, L: Lines> Order<'a, L> {
-    /// A queue that tells what it cannot wait for as unfinished.
-    pub fn live(lines: L) -> Order<'a, L> {
-        Order::with_max(lines, ORDER_MAX)
+    /// A queue that tells what it cannot wait for as unfinished; with `whole`, not until it has ended, and then with
+    /// everything.
+    pub fn live(lines: L, whole: bool) -> Order<'a, L> {
+        Order { whole, ..Order::with_max(lines, ORDER_MAX) }
     }
 
     /// A queue that looks ahead: `known` where the pass was made already, else `look_ahead` makes it when needed.
@@ -77,6 +80,7 @@ impl<'a, L: Lines> Order<'a, L> {
             long: None,
             early: Vec::new(),
             late_texts: Vec::new(),
+            whole: false,
             failed: None,
         }
     }
@@ -157,7 +161,11 @@ impl<'a, L: Lines> Order<'a, L> {
         match self.long.as_mut().and_then(|long| long.take(ticket, &call)) {
             Some(end) => self.lines.call(&end, &texts),
             None => {
-                self.lines.unfinished(&call, &texts);
+                if !self.whole {
+                    self.lines.unfinished(&call, &texts);
+                } else if !texts.is_empty() {
+                    self.late_texts.push((ticket, texts));
+                }
                 self.early.push(ticket);
             }
         }
@@ -216,7 +224,12 @@ impl<L: Lines> Steps for Order<'_, L> {
                 self.early.remove(at);
                 let late = self.late_texts.iter().position(|(of, _)| *of == ticket);
                 let texts = late.map(|at| self.late_texts.swap_remove(at).1);
-                self.lines.resumed(call, texts.as_ref().unwrap_or(&NO_TEXTS));
+                let texts = texts.as_ref().unwrap_or(&NO_TEXTS);
+                if self.whole {
+                    self.lines.call(call, texts);
+                } else {
+                    self.lines.resumed(call, texts);
+                }
             }
         } else if ticket == self.first {
             let at = (ticket - self.base) as usize & (self.max - 1);

@@ -93,8 +93,9 @@ pub struct Tracker {
     pub(super) native: Abi,
     /// Whether the child of clone writes an exit of its own.
     child_returns: bool,
-    /// Whether an exit without enter can tell a refusal: not where only failed calls were recorded.
-    refusals: bool,
+    /// Whether the exits of calls that did not fail are missing: a call then ends, without a result, when its task does
+    /// anything else.
+    errors_only: bool,
     /// What execve's exit tells of the new program's ABI.
     exec_mark: ExecMark,
     /// The latest end of all gaps so far.
@@ -122,7 +123,7 @@ impl Tracker {
         Ok(Tracker {
             native: abis.native,
             child_returns: matches!(arch, Arch::X86_64 | Arch::X86),
-            refusals: !meta.options.errors_only,
+            errors_only: meta.options.errors_only,
             exec_mark: ExecMark::new(arch, &meta.host.release),
             gap_end: 0,
             damaged: Vec::new(),
@@ -233,7 +234,7 @@ impl Tracker {
             return self.enter(ts, cpu, pid, nr, args, steps);
         }
         if task.state.phase == Phase::Inside {
-            // Its exit was lost.
+            // Its exit was lost, or not recorded because it did not fail.
             leave_open(task, ts, steps);
         }
         if !task.settled {
@@ -349,7 +350,7 @@ impl Tracker {
                 self.tasks.make(pid);
             }
         }
-        let (child_returns, refusals) = (self.child_returns, self.refusals);
+        let (child_returns, errors_only) = (self.child_returns, self.errors_only);
         let Some(task) = self.tasks.get_mut(slot) else { return };
         let before = task.state.phase;
         leave_open(task, ts, steps);
@@ -377,8 +378,9 @@ impl Tracker {
             tgid: task.tgid,
             comm: task.comm,
             abi,
-            // A sigreturn shows as -1; a skipped call (ptrace) too.
-            end: if refusals && before == Phase::Outside && !uncertain && nr >= 0 {
+            // A sigreturn shows as -1; a skipped call (ptrace) too. Inside another call, whose exit is not there because it
+            // did not fail, is outside.
+            end: if (before == Phase::Outside || (errors_only && before == Phase::Inside)) && !uncertain && nr >= 0 {
                 End::Refused
             } else {
                 End::StartUnknown

@@ -12,8 +12,12 @@ use std::path::PathBuf;
 use argh::FromArgs;
 
 use super::units::{Scale, SIZE, TIME};
+use crate::arch::Arch;
 use crate::error::{Error, Quoted, Result};
+use crate::proc;
 use crate::recorder::{Mode, RecordOptions, Strings, DIR_DEFAULT, MAX_SIZE_DEFAULT};
+use crate::syscalls::SyscallList;
+use crate::words::quoted;
 
 /// A word of the command line, kept as long as the program runs.
 ///
@@ -61,6 +65,19 @@ pub fn number(option: &str, word: Option<Word>, default: u64, scale: &Scale) -> 
     }
 }
 
+/// Reads a list of calls.
+pub fn syscall_list(list: Word, arch: Arch) -> Result<SyscallList> {
+    SyscallList::parse(list.0, arch).map_err(|unknown| {
+        let (what, mark) = if unknown.is_class { ("class of system calls ", "%") } else { ("system call ", "") };
+        let error = Error::usage(["there is no ", what].concat() + &quoted(&[mark, unknown.word].concat()));
+        match unknown.nearest {
+            Some(nearest) => error.hint(["did you mean ", mark, nearest, "?"].concat()),
+            None if unknown.is_class => error.hint("classes are those of strace, like %file, %network, %process"),
+            None => error,
+        }
+    })
+}
+
 /// Kibibytes for each CPU. A sub-buffer of 64 KiB and one to read it with must fit, and no machine has more than 4 TiB
 /// to give.
 const BUFFER: Scale = Scale {
@@ -71,17 +88,26 @@ const BUFFER: Scale = Scale {
 };
 
 /// The options of what is recorded, as they stand in [`record_verb`].
-fn record_options([mode, buffer, max_size, max_age, name, strings, base]: [Option<Word>; 7]) -> Result<RecordOptions> {
+fn record_options(
+    [mode, buffer, max_size, max_age, name, strings, base, list]: [Option<Word>; 8],
+    errors_only: bool,
+) -> Result<RecordOptions> {
     let mode = match mode {
         None => Mode::Continuous,
         Some(word) => Mode::from_name(&word)
             .ok_or_else(|| bad_value("--mode", &word, "is not a mode; there are continuous and flight"))?,
     };
+    // On a machine without tables the recorder says so.
+    if let (Some(list), (Some(arch), ..)) = (list, proc::uname()) {
+        syscall_list(list, arch)?;
+    }
     Ok(RecordOptions {
         mode,
         buffer_size_kb: Some(number("--buffer-size-kb", buffer, 0, &BUFFER)?).filter(|kb| *kb > 0),
         max_size: number("--max-size", max_size, MAX_SIZE_DEFAULT, &SIZE)?,
         max_age_s: number("--max-age", max_age, 0, &TIME)?,
+        syscalls: list.map(|word| word.0.to_owned()),
+        errors_only,
         name: name.map(|word| word.0.to_owned()),
         strings: match strings {
             None => Strings::Auto,
@@ -123,21 +149,24 @@ macro_rules! record_verb {
             /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
             #[argh(option, arg_name = "dir")]
             pub dir: Option<Word>,
+            /// only these calls: names and %classes separated by commas, ! in front leaves out (default: all)
+            #[argh(option, arg_name = "list")]
+            pub syscalls: Option<Word>,
+            /// only calls that fail
+            #[argh(switch)]
+            pub errors_only: bool,
             $($extra)*
         }
 
         impl $name {
             /// The record options among these.
             pub fn record_options(&self) -> Result<RecordOptions> {
-                record_options([
-                    self.mode,
-                    self.buffer_size_kb,
-                    self.max_size,
-                    self.max_age,
-                    self.name,
-                    self.strings,
-                    self.dir,
-                ])
+                let Self { mode, buffer_size_kb, max_size, max_age, name, strings, dir, syscalls, errors_only, .. } =
+                    *self;
+                record_options(
+                    [mode, buffer_size_kb, max_size, max_age, name, strings, dir, syscalls],
+                    errors_only,
+                )
             }
         }
     };
@@ -284,6 +313,9 @@ record_verb! {
         /// print the calls to this file instead of standard error
         #[argh(option, short = 'o', arg_name = "file")]
         pub output: Option<Word>,
+        /// colours: auto (default: on a terminal, unless NO_COLOR is set), always or never
+        #[argh(option, arg_name = "when")]
+        pub color: Option<Word>,
         /// print no calls, only record
         #[argh(switch, short = 'q')]
         pub quiet: bool,
@@ -332,6 +364,9 @@ pub struct Follow {
     /// print the calls of the container runtime's own set-up, too
     #[argh(switch)]
     pub with_runtime: bool,
+    /// colours: auto (default: on a terminal, unless NO_COLOR is set), always or never
+    #[argh(option, arg_name = "when")]
+    pub color: Option<Word>,
 }
 
 /// End a running recording; the traced tasks go on.
@@ -401,7 +436,7 @@ pub struct Report {
     /// write to this file instead of standard output
     #[argh(option, short = 'o', arg_name = "file")]
     pub output: Option<Word>,
-    /// only these calls: names separated by commas; a list that begins with ! names those to leave out
+    /// only these calls: names and %classes separated by commas, ! in front leaves out
     #[argh(option, arg_name = "list")]
     pub syscalls: Option<Word>,
     /// only calls that failed
@@ -428,6 +463,13 @@ pub struct Report {
     /// show the calls of the container runtime's own set-up, too
     #[argh(switch)]
     pub with_runtime: bool,
+    /// put the lines of this log among the calls: CRI, Docker's json-file, or lines that begin with an RFC 3339 time; may
+    /// be given more than once
+    #[argh(option, arg_name = "file")]
+    pub merge_log: Vec<Word>,
+    /// colours: auto (default: on a terminal, unless NO_COLOR is set), always or never
+    #[argh(option, arg_name = "when")]
+    pub color: Option<Word>,
     /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
     #[argh(option, arg_name = "dir")]
     pub dir: Option<Word>,

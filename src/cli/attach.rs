@@ -2,12 +2,12 @@
 //! `attach`: records what already runs, in the foreground.
 
 use super::args::Attach;
-use super::{out, stop};
+use super::{follow, out, stop};
 use crate::error::{Error, Kind, Quoted, Result};
 use crate::ids::{ContainerId, Pid};
 use crate::proc;
 use crate::recorder::{find_container, Ending, Origin, Session, Target};
-use crate::recording::ContainerMeta;
+use crate::recording::{ContainerMeta, Recording};
 
 /// Takes the target's words apart.
 fn find_target(text: &str) -> Result<Target> {
@@ -61,6 +61,8 @@ pub fn main(args: &Attach) -> Result<u8> {
         &*args.target,
         dir.display()
     ));
+    let meta = Recording::read_meta(&dir)?;
+    follow::tell_unfiltered(&meta);
     let ending = session.run();
     let code = stop::closing_line(&dir)?;
     match ending {

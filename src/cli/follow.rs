@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::args::Follow;
 use super::out;
 use crate::error::{exit, Result};
-use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned};
-use crate::recording::{EndState, Recording, Tail};
+use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned, FILTER_NOTE};
+use crate::recording::{EndState, Meta, Recording, Tail};
 use crate::report::{Filter, Live, Options};
 use crate::sys::Stdio;
 
@@ -42,7 +42,12 @@ pub fn wait_end(recorder: &Spawned) {
 
 /// Prints the recording in `dir` until its recorder ends; calls `idle` at least five times a second, which says whether
 /// to go on when nobody reads any more. Gives the exit code that the recording deserves.
-pub fn print(dir: &Path, output: Box<dyn Write>, with_runtime: bool, idle: &mut dyn FnMut() -> bool) -> Result<u8> {
+pub fn print(
+    dir: &Path,
+    output: Box<dyn Write>,
+    (with_runtime, colour): (bool, bool),
+    idle: &mut dyn FnMut() -> bool,
+) -> Result<u8> {
     let mut client = state_of(dir).and_then(|state| Client::connect(&state).ok());
     let mut recording = Recording::open(dir)?;
     if let Some(client) = &mut client {
@@ -55,7 +60,8 @@ pub fn print(dir: &Path, output: Box<dyn Write>, with_runtime: bool, idle: &mut 
     }
     recording.find_start()?;
     let mut stream = recording.stream(Tail::Wait)?;
-    let options = Options { filter: Filter { with_runtime, ..Filter::default() }, ..Options::default() };
+    let filter = Filter { with_runtime, ..Filter::of(&recording.meta) };
+    let options = Options { filter, colour, ..Options::default() };
     let mut live = Some(Live::text(&recording.meta, &options, output)?);
     loop {
         let reply = match &mut client {
@@ -100,15 +106,24 @@ pub fn tell_losses(dir: &Path) -> Result<()> {
             meta.lost()
         ));
     }
+    tell_unfiltered(&meta);
     if meta.end_state() == EndState::Cut {
         out::note(&format!("ftrace-analyzer: the recording is cut short: {}\n", meta.end_reason));
     }
     Ok(())
 }
 
+/// That the kernel did not take the filter, where it is so.
+pub fn tell_unfiltered(meta: &Meta) {
+    for note in meta.problems.iter().filter(|note| note.starts_with(FILTER_NOTE)) {
+        out::note(&["ftrace-analyzer: ", note, "\n"].concat());
+    }
+}
+
 pub fn main(args: &Follow) -> Result<u8> {
     let state = find_running(&args.id)?;
-    let code = print(Path::new(&state.recording), Box::new(Stdio::Out), args.with_runtime, &mut || false)?;
+    let how = (args.with_runtime, out::colour(args.color, Stdio::Out, false)?);
+    let code = print(Path::new(&state.recording), Box::new(Stdio::Out), how, &mut || false)?;
     tell_losses(Path::new(&state.recording))?;
     Ok(code)
 }

@@ -81,13 +81,15 @@ fn parse_kept(text: &str, bytes: u64) -> Option<Tally> {
 }
 
 /// Columns of the table.
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 10;
 const HEAD: [&str; COLUMNS] =
-    ["RECORDING", "STATE", "POD", "START (UTC)", "DURATION", "TASKS", "CALLS", "LOST", "SIZE"];
+    ["RECORDING", "STATE", "POD", "ONLY", "START (UTC)", "DURATION", "TASKS", "CALLS", "LOST", "SIZE"];
 /// The column that is shown only if one of the recordings is of a pod.
 const POD: usize = 2;
+/// The column that is shown only if one of the recordings was limited to some calls.
+const ONLY: usize = 3;
 /// From this column on cells are numbers and stand to the right.
-const NUMBERS: usize = 4;
+const NUMBERS: usize = 5;
 
 /// What is shown: a table's cells row by row, or lines of JSON.
 struct Rows {
@@ -95,6 +97,7 @@ struct Rows {
     cells: Vec<String>,
     json: Option<Json>,
     has_pods: bool,
+    has_limited: bool,
 }
 
 impl Rows {
@@ -124,7 +127,9 @@ impl Rows {
             json.field_str("container_name", &container.name).field_str("state", state);
             json.field_str("end_reason", &meta.end_reason).field_u64("start_ns", started);
             json.field_u64("duration_ns", duration).field_u64("tasks", tally.tasks).field_u64("calls", tally.calls);
-            json.field_u64("lost", tally.lost).field_u64("bytes", tally.bytes).end_object().newline();
+            json.field_u64("lost", tally.lost).field_u64("bytes", tally.bytes);
+            json.field_str("syscalls_recorded", &meta.options.syscalls);
+            json.field_bool("errors_only", meta.options.errors_only).end_object().newline();
             return Ok(());
         }
         let mut pod = "-".to_owned();
@@ -132,8 +137,16 @@ impl Rows {
             self.has_pods = true;
             pod = [container.namespace.as_str(), &container.pod, &container.name].join("/");
         }
+        let mut only = meta.options.syscalls.clone();
+        if meta.options.errors_only {
+            only.push_str(if only.is_empty() { "errors" } else { " errors" });
+        }
+        self.has_limited |= !only.is_empty();
+        if only.is_empty() {
+            only.push('-');
+        }
         let start = Utc::from_unix(started / 1_000_000_000).to_string();
-        self.cells.extend([unit, state.to_owned(), pod, start, units::show_duration(duration)]);
+        self.cells.extend([unit, state.to_owned(), pod, only, start, units::show_duration(duration)]);
         for number in [tally.tasks, tally.calls, tally.lost] {
             self.cells.push(number.to_string());
         }
@@ -153,7 +166,7 @@ impl Rows {
         let head = HEAD.map(str::to_owned);
         for row in core::iter::once(head.as_slice()).chain(self.cells.chunks(COLUMNS)) {
             for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
-                if index == POD && !self.has_pods {
+                if (index == POD && !self.has_pods) || (index == ONLY && !self.has_limited) {
                     continue;
                 }
                 let padding = width.saturating_sub(cell.chars().count());
@@ -180,7 +193,13 @@ fn push_blanks(text: &mut String, count: usize) {
 pub fn main(args: &List) -> Result<u8> {
     let live = running();
     let base = args::dir(args.dir);
-    let mut rows = Rows { shown: Vec::new(), cells: Vec::new(), json: args.json.then(Json::new), has_pods: false };
+    let mut rows = Rows {
+        shown: Vec::new(),
+        cells: Vec::new(),
+        json: args.json.then(Json::new),
+        has_pods: false,
+        has_limited: false,
+    };
     let mut code = exit::OK;
     for (dir, meta) in &list_recordings(&base)? {
         let added = match meta {

@@ -2,12 +2,14 @@
 //! Printing that does not panic: a reader that went away (`| head`) is no failure of ours, anything else is an error.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
 
+use super::args::{bad_value, Word};
 use crate::error::{Error, Result};
 use crate::sys::Stdio;
 
@@ -52,6 +54,21 @@ pub fn create_private(path: &Path) -> io::Result<File> {
 /// Writes a small private file.
 pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     create_private(path)?.write_all(text)
+}
+
+/// Whether text on `to` is to have colours: as `--color` says, else on a terminal that has them. `NO_COLOR` is that of
+/// no-color.org. A file never has, unless told so.
+pub fn colour(when: Option<Word>, to: Stdio, file: bool) -> Result<bool> {
+    match when.as_deref().unwrap_or("auto") {
+        "always" => Ok(true),
+        "never" => Ok(false),
+        "auto" if file || !to.as_fd().is_terminal() => Ok(false),
+        "auto" => {
+            let [term, no_color] = ["TERM", "NO_COLOR"].map(|name| std::env::var_os(name).unwrap_or_default());
+            Ok(!term.is_empty() && term != "dumb" && no_color.is_empty())
+        }
+        other => Err(bad_value("--color", other, "is none of auto, always and never")),
+    }
 }
 
 /// Where a report goes: a file, or one of the standard descriptors. Reports gather what they write.

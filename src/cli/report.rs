@@ -2,6 +2,7 @@
 //! `report`: a recording as text, summary or JSON; also one that still runs.
 
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{out, select};
 use crate::error::{exit, Error, Quoted, Result};
 use crate::recorder::{running, Client};
 use crate::recording::{EndState, Recording};
-use crate::report::{self, parse_duration, parse_time, Filter, Options, Outcome, SyscallList};
+use crate::report::{self, parse_duration, parse_time, Filter, Options, Outcome};
 use crate::sys::Stdio;
 
 /// How long a running recorder may take to store what the kernel's buffers hold.
@@ -78,7 +79,7 @@ fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
             let arch = meta
                 .arch()
                 .ok_or_else(|| Error::unsupported(format!("system call tables for {}", meta.host.machine)))?;
-            Some(SyscallList::parse(list, arch)?)
+            Some(args::syscall_list(*list, arch)?)
         }
     };
     let pid = match args.pid {
@@ -98,6 +99,7 @@ fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
         until: time(args.until)?,
         min_duration: args.min_duration.as_deref().map(parse_duration).transpose()?,
         with_runtime: args.with_runtime && !args.container_only,
+        ..Filter::of(meta)
     })
 }
 
@@ -109,19 +111,23 @@ fn code_of(outcome: &Outcome, killed: bool) -> u8 {
     }
 }
 
+/// Everything there is, for people.
+fn whole(recording: &Recording) -> Options {
+    Options { filter: Filter::of(&recording.meta), footer: true, ..Options::default() }
+}
+
 /// `hook stop --report`: the whole recording as text.
 pub fn write_text(dir: &Path, to: &Path) -> Result<()> {
     let (recording, _) = open(dir)?;
     // Written by root on a container's behalf: what it holds is not for everybody, and no link may lead it elsewhere.
     let mut output = out::create_private(to).map_err(|why| Error::io("create", to, why))?;
-    let options = Options { footer: true, ..Options::default() };
-    report::text(&recording, &options, &mut output).map(|_| ())
+    report::text(&recording, &whole(&recording), &mut output).map(|_| ())
 }
 
 /// The whole recording as text, as `run` shows it at the end of a flight recording.
-pub fn print_text(dir: &Path, to: &mut dyn Write) -> Result<()> {
+pub fn print_text(dir: &Path, to: &mut dyn Write, colour: bool) -> Result<()> {
     let (recording, _) = open(dir)?;
-    report::text(&recording, &Options { footer: true, ..Options::default() }, to).map(|_| ())
+    report::text(&recording, &Options { colour, ..whole(&recording) }, to).map(|_| ())
 }
 
 /// What does not go together with a binary form.
@@ -158,9 +164,18 @@ fn check_binary(args: &Report, format: Format) -> Result<()> {
 pub fn main(args: &Report) -> Result<u8> {
     let format = format_of(args)?;
     check_binary(args, format)?;
+    if format == Format::Summary && !args.merge_log.is_empty() {
+        return Err(Error::usage("--merge-log is for the formats text and json"));
+    }
     let dir = select::find_recording(&args::dir(args.dir), args.recording.as_deref())?;
     let (recording, killed) = open(&dir)?;
-    let options = Options { filter: filter_of(args, &recording)?, utc_offset_s: 0, footer: true };
+    let options = Options {
+        filter: filter_of(args, &recording)?,
+        utc_offset_s: 0,
+        footer: true,
+        colour: out::colour(args.color, Stdio::Out, args.output.is_some())?,
+        logs: args.merge_log.iter().map(|path| (&**path).into()).collect(),
+    };
     let mut output = out::open(args.output.as_deref(), Stdio::Out)?;
     let outcome = match format {
         Format::Text => report::text(&recording, &options, &mut *output)?,
@@ -173,7 +188,7 @@ pub fn main(args: &Report) -> Result<u8> {
     if format.is_binary() && outcome.is_partial() {
         out::note(&String::from_utf8_lossy(&report::remarks(&recording, &options, &outcome)));
     }
-    if args.output.is_some() && std::io::stderr().is_terminal() {
+    if args.output.is_some() && Stdio::Err.as_fd().is_terminal() {
         out::note(&format!("{} lines of {}\n", outcome.shown, dir.display()));
     }
     Ok(code_of(&outcome, killed))

@@ -89,8 +89,9 @@ fn status_code(status: WaitStatus) -> Option<u8> {
 
 /// Runs the verb; every failure of ours is exit code 125, so that it is not taken for the command's.
 pub fn main(args: &Run, behind_dashes: Option<&[OsString]>) -> u8 {
-    let options = match args.record_options() {
-        Ok(options) => options,
+    let colour = || out::colour(args.color, Stdio::Err, args.output.is_some());
+    let (options, colour) = match args.record_options().and_then(|options| Ok((options, colour()?))) {
+        Ok(both) => both,
         Err(error) => {
             out::complain("run", &error);
             return error.exit_code();
@@ -103,7 +104,7 @@ pub fn main(args: &Run, behind_dashes: Option<&[OsString]>) -> u8 {
         out::complain("run", &error);
         return exit::RUN_NO_TRACE;
     }
-    match trace(args, &options, command) {
+    match trace(args, &options, colour, command) {
         Ok(code) => code,
         Err(error) => {
             out::complain("run", &error);
@@ -112,7 +113,7 @@ pub fn main(args: &Run, behind_dashes: Option<&[OsString]>) -> u8 {
     }
 }
 
-fn trace(args: &Run, options: &RecordOptions, command: &[OsString]) -> Result<u8> {
+fn trace(args: &Run, options: &RecordOptions, colour: bool, command: &[OsString]) -> Result<u8> {
     let words = command.iter().map(to_c).collect::<Result<Vec<CString>>>()?;
     let mut output = out::open(args.output.as_deref(), Stdio::Err)?;
     let mut held = hold(&words)?;
@@ -144,10 +145,10 @@ fn trace(args: &Run, options: &RecordOptions, command: &[OsString]) -> Result<u8
         follow::wait_end(&recorder);
         if !args.quiet {
             // Whoever watches a flight recording empties it: what it kept is shown at its end.
-            report::print_text(&recorder.dir, &mut *output)?;
+            report::print_text(&recorder.dir, &mut *output, colour)?;
         }
     } else {
-        follow::print(&recorder.dir, output, false, &mut || {
+        follow::print(&recorder.dir, output, (false, colour), &mut || {
             code = code.or_else(|| wait_status(held.pid, Some(WaitPidFlag::WNOHANG)));
             true
         })?;

@@ -7,6 +7,7 @@
 
 mod control;
 mod drain;
+mod event_filter;
 mod event_loop;
 mod gc;
 mod log;
@@ -19,6 +20,7 @@ mod strings;
 mod target;
 
 pub use control::{end_recorder, Client, Reply};
+pub use event_filter::FILTER_NOTE;
 pub use event_loop::Ending;
 pub use gc::{apply_limits, close_dead, sweep, Swept};
 pub use log::log;

@@ -48,6 +48,10 @@ pub struct RecordOptions {
     pub max_size: u64,
     /// Limit of its age in seconds; 0 is none.
     pub max_age_s: u64,
+    /// Which calls, as [`crate::syscalls::SyscallList`] reads it; `None` is all.
+    pub syscalls: Option<String>,
+    /// Only calls that fail.
+    pub errors_only: bool,
     /// Label; `None` is the container's id or the command's name.
     pub name: Option<String>,
     /// How contents of string arguments are got.
@@ -63,6 +67,8 @@ impl Default for RecordOptions {
             buffer_size_kb: None,
             max_size: MAX_SIZE_DEFAULT,
             max_age_s: 0,
+            syscalls: None,
+            errors_only: false,
             name: None,
             strings: Strings::Auto,
             dir: PathBuf::from(DIR_DEFAULT),
@@ -78,8 +84,8 @@ impl RecordOptions {
             buffer_size_kb,
             max_size: self.max_size,
             max_age_s: self.max_age_s,
-            syscalls: String::new(),
-            errors_only: false,
+            syscalls: self.syscalls.clone().unwrap_or_default(),
+            errors_only: self.errors_only,
             strings: String::new(),
         }
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::control;
 use super::drain::Drain;
+use super::event_filter;
 use super::event_loop::hold_signals;
 use super::memory;
 use super::options::{Mode, RecordOptions};
@@ -111,12 +112,13 @@ impl Session {
                  under lockdown=confidentiality tracefs is empty",
             ));
         }
-        let (_, _, release, ..) = proc::uname();
+        let (arch, _, release, ..) = proc::uname();
         memory::check_room(&release, tracefs.cpu_count(), memory::available_kb())?;
         hold_signals();
         let (unit, instance) = make_instance(&tracefs, &target.label)?;
         let mut undo = Undo(Some((&tracefs, &instance)));
         let (buffer_kb, mut notes) = configure(&tracefs, &instance, options, target.origin)?;
+        notes.extend(event_filter::apply(&instance, options, arch));
         let cpus = instance.cpus()?;
         let mut formats = read_formats(&instance)?;
         let mut prepared = Prepared::default();

@@ -1,121 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Which calls and lines of a recording are wanted.
 //!
-//! Filters choose what is shown, never what is counted as decoded or lost. A list of calls is compiled to a set of numbers
-//! per ABI, so that asking costs a bit test.
+//! Filters choose what is shown, never what is counted as decoded or lost. What the recording itself was limited to comes
+//! first: the kernel keeps some calls besides, which pairing needs, and may have refused the whole filter.
 
 use super::out::push_safe;
-use crate::arch::{Abi, Arch};
 use crate::calls::{Call, Note, What};
-use crate::error::{Error, Result};
-use crate::ids::{Pid, SyscallNr, Timestamp};
+use crate::ids::{Pid, Timestamp};
 use crate::json::push_i64;
-use crate::syscalls;
-use crate::words::{quoted, trim};
-
-/// Numbers of one ABI that a set holds: those below [`PLAIN`], and ARM's private calls behind them.
-const PLACES: usize = 1024;
-
-/// Numbers below this have the place of their number.
-const PLAIN: SyscallNr = 1000;
-
-/// Of ARM's private calls; see `syscalls`.
-const PRIVATE: SyscallNr = 0xf_0000;
-
-/// The numbers of one ABI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct NrSet {
-    abi: Abi,
-    bits: [u64; PLACES / 64],
-}
-
-impl NrSet {
-    /// Where a number's bit is; none for a number that no call has.
-    #[inline]
-    fn place(nr: SyscallNr) -> Option<(usize, u64)> {
-        let at = if nr < PLAIN { nr } else { nr.wrapping_sub(PRIVATE).checked_add(PLAIN)? };
-        let at = usize::try_from(at).ok().filter(|at| *at < PLACES)?;
-        Some((at / 64, 1 << (at % 64)))
-    }
-
-    fn set(&mut self, nr: SyscallNr, there: bool) {
-        let Some((word, bit)) = NrSet::place(nr) else { return };
-        if let Some(word) = self.bits.get_mut(word) {
-            *word = if there { *word | bit } else { *word & !bit };
-        }
-    }
-
-    #[inline]
-    fn contains(&self, nr: SyscallNr) -> bool {
-        NrSet::place(nr).is_some_and(|(word, bit)| self.bits.get(word).is_some_and(|word| word & bit != 0))
-    }
-}
-
-/// A list of calls as `--syscalls` gives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyscallList {
-    /// Whether the sets name what is left out.
-    exclude: bool,
-    sets: Vec<NrSet>,
-}
-
-impl SyscallList {
-    /// Reads `openat,read`, `!futex,!read` or, as strace has it, `!futex,read` (all but these). A name must exist in one of
-    /// the ABIs of the machine; after names to show, `!` takes names out again.
-    pub fn parse(text: &str, arch: Arch) -> Result<SyscallList> {
-        let mut sets = Vec::new();
-        for abi in [Some(arch.native_abi()), arch.compat_abi()].into_iter().flatten() {
-            sets.push(NrSet { abi, bits: [0; PLACES / 64] });
-        }
-        let exclude = trim(text).starts_with('!');
-        // Names that `!` takes out again go last, wherever they stand.
-        for taking_out in [false, true] {
-            for word in text.split(',').map(trim) {
-                let (marked, name) = match word.strip_prefix('!') {
-                    Some(name) => (true, trim(name)),
-                    None => (false, word),
-                };
-                if (marked && !exclude) == taking_out {
-                    put(&mut sets, name, !taking_out)?;
-                }
-            }
-        }
-        Ok(SyscallList { exclude, sets })
-    }
-
-    /// Whether a call is in the list.
-    #[inline]
-    pub fn contains(&self, abi: Abi, nr: SyscallNr) -> bool {
-        let named = self.sets.iter().any(|set| set.abi == abi && set.contains(nr));
-        named != self.exclude
-    }
-}
-
-/// Puts the number that `name` has in each ABI into the sets, or takes it out.
-fn put(sets: &mut [NrSet], name: &str, there: bool) -> Result<()> {
-    if let Some(class) = name.strip_prefix('%') {
-        return Err(Error::usage(format!("the class %{class} is not known")).hint("name the system calls"));
-    }
-    let mut found = false;
-    for set in sets.iter_mut() {
-        if let Some(nr) = syscalls::number(set.abi, name) {
-            set.set(nr, there);
-            found = true;
-        }
-    }
-    if found {
-        return Ok(());
-    }
-    let error = Error::usage(format!("there is no system call {}", quoted(name)));
-    Err(match sets.iter().find_map(|set| syscalls::nearest(set.abi, name)) {
-        Some(nearest) => error.hint(format!("did you mean {nearest}?")),
-        None => error,
-    })
-}
+use crate::recording::Meta;
+use crate::syscalls::SyscallList;
 
 /// What is wanted; the default is all of the container's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// The recording's own `--syscalls`.
+    pub recorded_syscalls: Option<SyscallList>,
+    /// The recording's own `--errors-only`.
+    pub recorded_errors_only: bool,
     /// Only these calls.
     pub syscalls: Option<SyscallList>,
     /// Only calls that failed or were refused.
@@ -135,6 +37,34 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// All that the recording was to have.
+    pub fn of(meta: &Meta) -> Filter {
+        let list = Some(meta.options.syscalls.as_str()).filter(|list| !list.is_empty());
+        Filter {
+            // A list that only a later version knows has chosen in the kernel already.
+            recorded_syscalls: list.zip(meta.arch()).and_then(|(list, arch)| SyscallList::parse(list, arch).ok()),
+            recorded_errors_only: meta.options.errors_only,
+            ..Filter::default()
+        }
+    }
+
+    /// Whether the recording was to have this call, as far as can be told.
+    #[inline]
+    pub fn was_asked_for(&self, call: &Call) -> bool {
+        (!self.recorded_errors_only || call.errno().is_some())
+            && self.recorded_syscalls.as_ref().map_or(true, |list| list.contains(call.abi, call.nr))
+    }
+
+    /// Whether all that the recording has was asked for.
+    pub fn asks_for_all(&self) -> bool {
+        !self.recorded_errors_only && self.recorded_syscalls.is_none()
+    }
+
+    /// Whether only the end of a call can tell if it is wanted.
+    pub fn needs_end(&self) -> bool {
+        self.errors_only || self.recorded_errors_only || self.min_duration.is_some()
+    }
+
     /// Whether everything but the runtime's set-up is wanted.
     pub fn is_all(&self) -> bool {
         let bounds = self.since.is_some() || self.until.is_some() || self.min_duration.is_some();
@@ -142,8 +72,9 @@ impl Filter {
         !(bounds || task || self.errors_only || self.syscalls.is_some())
     }
 
+    /// Whether the time, of the trace clock, is between the bounds.
     #[inline]
-    fn in_time(&self, ts: Timestamp) -> bool {
+    pub fn in_time(&self, ts: Timestamp) -> bool {
         self.since.map_or(true, |since| ts >= since) && self.until.map_or(true, |until| ts <= until)
     }
 
@@ -160,6 +91,7 @@ impl Filter {
         self.in_time(call.entered)
             && self.of_task(call.pid, call.tgid, call.comm.as_bytes(), call.runtime)
             && self.syscalls.as_ref().map_or(true, |list| list.contains(call.abi, call.nr))
+            && self.recorded_syscalls.as_ref().map_or(true, |list| list.contains(call.abi, call.nr))
     }
 
     /// Whether a call is wanted.
@@ -198,12 +130,10 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::Abi;
     use crate::calls::End;
+    use crate::ids::SyscallNr;
     use crate::tasks::Comm;
-
-    fn list(text: &str) -> SyscallList {
-        SyscallList::parse(text, Arch::X86_64).unwrap()
-    }
 
     fn call(nr: SyscallNr) -> Call {
         Call {
@@ -219,44 +149,6 @@ mod tests {
             end: End::Returned,
             uncertain: false,
             runtime: false,
-        }
-    }
-
-    #[test]
-    fn names_are_of_the_calls_own_abi() {
-        let list = list("openat, fstat64");
-        assert!(list.contains(Abi::X86_64, 257));
-        assert!(list.contains(Abi::I386, 295));
-        assert!(list.contains(Abi::I386, 197), "known to one of the two ABIs only");
-        assert!(!list.contains(Abi::I386, 257));
-        assert!(!list.contains(Abi::X86_64, 9999));
-    }
-
-    #[test]
-    fn an_exclamation_mark_leaves_out() {
-        for text in ["!read,!write", "!read,write"] {
-            let list = list(text);
-            assert!(!list.contains(Abi::X86_64, 0) && !list.contains(Abi::X86_64, 1) && list.contains(Abi::X86_64, 2));
-            assert!(list.contains(Abi::X86_64, -1), "numbers without a name stay");
-        }
-        let list = list("read,write,!write");
-        assert!(list.contains(Abi::X86_64, 0) && !list.contains(Abi::X86_64, 1));
-    }
-
-    #[test]
-    fn arms_private_calls_can_be_chosen() {
-        let list = SyscallList::parse("set_tls", Arch::Aarch64).unwrap();
-        assert!(list.contains(Abi::Arm, 0xf0005) && !list.contains(Abi::Arm, 0xf0006));
-        let list = SyscallList::parse("!set_tls", Arch::Arm).unwrap();
-        assert!(!list.contains(Abi::Arm, 0xf0005) && list.contains(Abi::Arm, 0xf0006));
-    }
-
-    #[test]
-    fn unknown_names_and_classes_are_usage_errors_with_a_hint() {
-        let error = SyscallList::parse("openat,raed", Arch::X86_64).unwrap_err();
-        assert_eq!((error.exit_code(), error.remedy()), (2, Some("did you mean read?")));
-        for wrong in ["%file", "", "!", "read,,write", "frobnicate", "!frobnicate"] {
-            assert_eq!(SyscallList::parse(wrong, Arch::X86_64).unwrap_err().exit_code(), 2, "{wrong}");
         }
     }
 
@@ -284,5 +176,22 @@ mod tests {
         }
         let open = Call { end: End::Unfinished, ..read };
         assert!(!Filter { min_duration: Some(0), ..all.clone() }.wants(&open), "nobody knows how long it took");
+    }
+
+    #[test]
+    fn what_the_recording_was_limited_to_is_not_shown_beyond() {
+        let mut meta = Meta::default();
+        meta.host.machine = "x86_64".into();
+        assert!(Filter::of(&meta).asks_for_all());
+        meta.options.syscalls = "read,openat".into();
+        let (read, write) = (call(0), call(1));
+        let filter = Filter::of(&meta);
+        assert!(filter.was_asked_for(&read) && !filter.was_asked_for(&write) && filter.is_all());
+        assert!(filter.wants_open(&read) && !filter.wants_open(&write) && !filter.needs_end());
+        meta.options.errors_only = true;
+        let filter = Filter::of(&meta);
+        assert!(!filter.was_asked_for(&read) && filter.was_asked_for(&Call { ret: -2, ..read }) && filter.needs_end());
+        // The exit was filtered in the kernel: the call did not fail.
+        assert!(!filter.was_asked_for(&Call { end: End::Unfinished, ..read }));
     }
 }

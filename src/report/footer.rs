@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The lines for people below a report: how much there is, what is missing, and how the recording ended.
 
+use std::os::unix::ffi::OsStrExt;
+
+use super::logs::LogCount;
 use super::out::push_safe;
 use super::text::push_traced;
 use super::{wall_span, Options, Outcome};
 use crate::json::push_u64;
-use crate::recording::{EndState, Meta};
+use crate::recording::{EndState, Meta, OptionsMeta};
 
 /// Appends the lines, each behind `# `.
 pub(crate) fn push(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outcome) {
@@ -22,6 +25,7 @@ pub(crate) fn push(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &
             buf.extend_from_slice(b" of the container runtime's own left out (--with-runtime shows them)");
         });
     }
+    push_recorded(buf, &meta.options);
     push_conservation(buf, outcome);
     line(buf, |buf| push_end(buf, meta, outcome));
     for problem in &meta.problems {
@@ -63,18 +67,47 @@ fn push_empty(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outco
             buf.extend_from_slice(b"no calls; ");
         }
         push_traced(buf, wall_span(meta));
-        let recorded = &meta.options;
-        if !recorded.syscalls.is_empty() || recorded.errors_only {
-            buf.extend_from_slice(b", recorded with");
-            if !recorded.syscalls.is_empty() {
-                buf.extend_from_slice(b" --syscalls ");
-                push_safe(buf, recorded.syscalls.as_bytes());
-            }
-            if recorded.errors_only {
-                buf.extend_from_slice(b" --errors-only");
-            }
-        }
     });
+}
+
+/// What the recording was limited to, if it was.
+fn push_recorded(buf: &mut Vec<u8>, recorded: &OptionsMeta) {
+    if recorded.syscalls.is_empty() && !recorded.errors_only {
+        return;
+    }
+    line(buf, |buf| {
+        buf.extend_from_slice(b"recorded with");
+        if !recorded.syscalls.is_empty() {
+            buf.extend_from_slice(b" --syscalls ");
+            push_safe(buf, recorded.syscalls.as_bytes());
+        }
+        if recorded.errors_only {
+            buf.extend_from_slice(b" --errors-only");
+        }
+        buf.extend_from_slice(b": other calls are not in it");
+    });
+}
+
+/// What became of the lines of logs.
+pub(crate) fn push_logs(buf: &mut Vec<u8>, logs: &[LogCount]) {
+    for log in logs {
+        line(buf, |buf| {
+            push_safe(buf, log.file.as_os_str().as_bytes());
+            buf.extend_from_slice(b": ");
+            number(buf, log.shown, "line shown", "lines shown");
+            for (count, what) in [
+                (log.outside, " outside of the time shown"),
+                (log.untimed, " without a time of their own, put behind the line before"),
+                (log.cut, " cut"),
+            ] {
+                if count > 0 {
+                    buf.extend_from_slice(b", ");
+                    push_u64(buf, count);
+                    buf.extend_from_slice(what.as_bytes());
+                }
+            }
+        });
+    }
 }
 
 /// Decoded, lost, written, and whether they add up.

@@ -8,6 +8,7 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use super::logs::{LogCount, LogLine};
 use super::out::{push_hexes, Out, Who};
 use super::summary::{Row, Sums};
 use super::text::{push_signal, registers};
@@ -48,6 +49,9 @@ fn recording_members(json: &mut Json, recording: &Recording) {
     json.key("host").begin_object().field_str("node", &meta.host.node).field_str("kernel", &meta.host.release);
     json.field_str("machine", &meta.host.machine).field_u64("cpus", u64::from(meta.host.cpus)).end_object();
     json.field_str("mode", &meta.options.mode).field_str("clock", &meta.clock);
+    if !meta.options.syscalls.is_empty() || meta.options.errors_only {
+        json.field_str("syscalls_recorded", &meta.options.syscalls).field_bool("errors_only", meta.options.errors_only);
+    }
     json.key("start").quoted_u64(recording.started());
     json.field_u64("span_ns", wall_span(meta));
 }
@@ -349,13 +353,42 @@ impl<'a> Printer<'a> for JsonLines<'a> {
     fn out(&mut self) -> &mut Out<'a> {
         &mut self.out
     }
+
+    fn log(&mut self, line: &LogLine<'_>) -> bool {
+        if !self.gate.filter.in_time(line.ts) {
+            return false;
+        }
+        self.gate.tally.shown += 1;
+        let json = &mut self.json;
+        json.clear();
+        json.begin_object().field_str("type", "log").key("ts").quoted_u64(line.real);
+        for (name, value) in [("stream", line.stream), ("file", line.file.as_os_str().as_bytes())] {
+            if !value.is_empty() {
+                json.key(name).bytes(value);
+            }
+        }
+        json.key("text").bytes(line.text);
+        json.end_object().newline();
+        self.out.buf.extend_from_slice(self.json.as_bytes());
+        self.out.line_done();
+        true
+    }
 }
 
 /// Appends the `end` object.
-pub(crate) fn push_end(buf: &mut Vec<u8>, recording: &Recording, outcome: &Outcome) {
+pub(crate) fn push_end(buf: &mut Vec<u8>, recording: &Recording, outcome: &Outcome, logs: &[LogCount]) {
     let mut json = Json::new();
     json.begin_object().field_str("type", "end");
     outcome_members(&mut json, recording, outcome);
+    if !logs.is_empty() {
+        json.key("logs").begin_array();
+        for log in logs {
+            json.begin_object().key("file").bytes(log.file.as_os_str().as_bytes());
+            json.field_u64("shown", log.shown).field_u64("outside", log.outside);
+            json.field_u64("untimed", log.untimed).field_u64("cut", log.cut).end_object();
+        }
+        json.end_array();
+    }
     json.end_object().newline();
     buf.extend_from_slice(json.as_bytes());
 }

@@ -23,16 +23,17 @@ pub struct Live<'a> {
 impl<'a> Live<'a> {
     /// Prints text to `to`.
     pub fn text(meta: &Meta, options: &'a Options, to: impl Write + 'a) -> Result<Live<'a>> {
-        Live::new(meta, Box::new(Text::new(meta, options, to)))
+        Live::new(meta, options, Box::new(Text::new(meta, options, to)))
     }
 
     /// Prints JSON lines to `to`: calls and notes, without the `recording` and `end` objects.
     pub fn json(meta: &Meta, options: &'a Options, to: impl Write + 'a) -> Result<Live<'a>> {
-        Live::new(meta, Box::new(JsonLines::new(meta, options, to)))
+        Live::new(meta, options, Box::new(JsonLines::new(meta, options, to)))
     }
 
-    fn new(meta: &Meta, printer: Box<dyn Printer<'a> + 'a>) -> Result<Live<'a>> {
-        Ok(Live { tracker: Tracker::new(meta, None, false)?, order: Order::live(printer) })
+    fn new(meta: &Meta, options: &Options, printer: Box<dyn Printer<'a> + 'a>) -> Result<Live<'a>> {
+        let order = Order::live(printer, options.filter.needs_end());
+        Ok(Live { tracker: Tracker::new(meta, None, false)?, order })
     }
 
     /// Takes the next item.

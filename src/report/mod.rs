@@ -9,6 +9,7 @@ mod footer;
 mod histogram;
 mod json;
 mod live;
+mod logs;
 mod out;
 mod perfetto;
 mod protobuf;
@@ -19,11 +20,13 @@ mod trace_dat;
 mod tracks;
 
 use std::io::Write;
+use std::path::PathBuf;
 
-pub use filter::{Filter, SyscallList};
+pub use filter::Filter;
 pub use live::Live;
 pub use time::{parse_duration, parse_time};
 
+use self::logs::{LogCount, LogLine};
 use crate::calls::{Call, Lines, Note, Order, Prepass, Steps, Texts, Tracker};
 use crate::error::Result;
 use crate::ids::Timestamp;
@@ -39,6 +42,10 @@ pub struct Options {
     pub utc_offset_s: i32,
     /// For people: whether text ends with what was decoded and lost.
     pub footer: bool,
+    /// Whether text has the terminal's colours.
+    pub colour: bool,
+    /// Logs whose lines are put among the calls.
+    pub logs: Vec<PathBuf>,
 }
 
 /// What a report found, for the exit code and for those who ask whether it is whole.
@@ -97,17 +104,23 @@ pub(crate) struct Gate<'a> {
     pub filter: &'a Filter,
     /// Nothing but the runtime's own is kept back.
     all: bool,
+    /// The recording has nothing but what was asked for.
+    asked: bool,
     pub tally: Tally,
 }
 
 impl<'a> Gate<'a> {
     pub fn new(options: &'a Options) -> Gate<'a> {
-        Gate { filter: &options.filter, all: options.filter.is_all(), tally: Tally::default() }
+        let filter = &options.filter;
+        Gate { filter, all: filter.is_all(), asked: filter.asks_for_all(), tally: Tally::default() }
     }
 
-    /// Whether the call is to be shown; counts it otherwise.
+    /// Whether the call is to be shown; counts it otherwise, unless the recording was not to have it at all.
     #[inline]
     pub fn passes(&mut self, call: &Call) -> bool {
+        if !self.asked && !self.filter.was_asked_for(call) {
+            return false;
+        }
         if call.runtime && !self.filter.with_runtime {
             self.tally.runtime += 1;
             return false;
@@ -128,6 +141,14 @@ pub(crate) trait Printer<'a>: Lines {
     fn out(&mut self) -> &mut out::Out<'a>;
     /// There are no more.
     fn last(&mut self) {}
+    /// Prints a line of a log, in its place by time; false where the bounds of the time keep it back.
+    fn log(&mut self, _line: &LogLine<'_>) -> bool {
+        false
+    }
+    /// Prints what logs have up to the recording's end; tells what became of their lines.
+    fn end_logs(&mut self) -> Result<Vec<LogCount>> {
+        Ok(Vec::new())
+    }
 }
 
 impl<'a> Lines for Box<dyn Printer<'a> + 'a> {
@@ -152,9 +173,11 @@ impl<'a> Lines for Box<dyn Printer<'a> + 'a> {
 pub fn text(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
     let mut printer = text::Text::new(&recording.meta, options, to);
     printer.head(&recording.meta, options);
-    in_order(recording, Box::new(printer), &|buf, outcome| {
+    let printer = logs::merge(Box::new(printer), recording, options)?;
+    in_order(recording, printer, &|buf, outcome, logs| {
         if options.footer {
             footer::push(buf, &recording.meta, options, outcome);
+            footer::push_logs(buf, logs);
         }
     })
 }
@@ -163,14 +186,15 @@ pub fn text(recording: &Recording, options: &Options, to: &mut dyn Write) -> Res
 pub fn json(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
     let mut printer = json::JsonLines::new(&recording.meta, options, to);
     printer.head(recording);
-    in_order(recording, Box::new(printer), &|buf, outcome| json::push_end(buf, recording, outcome))
+    let printer = logs::merge(Box::new(printer), recording, options)?;
+    in_order(recording, printer, &|buf, outcome, logs| json::push_end(buf, recording, outcome, logs))
 }
 
 /// Perfetto's trace format: a track a task, a slice a call.
 pub fn perfetto(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
     let mut printer = perfetto::Perfetto::new(&recording.meta, options, to);
     printer.head(&recording.meta);
-    in_order(recording, Box::new(printer), &|_, _| {})
+    in_order(recording, Box::new(printer), &|_, _, _| {})
 }
 
 /// trace-cmd's format, version 6: the kernel's own bytes, whatever the options are.
@@ -240,12 +264,11 @@ impl Outcome {
     }
 }
 
+/// Appends what ends a report.
+type Close<'a> = &'a dyn Fn(&mut Vec<u8>, &Outcome, &[LogCount]);
+
 /// Passes the whole recording to `printer` in the order in which calls were entered, and ends it with what `close` appends.
-fn in_order<'a>(
-    recording: &Recording,
-    printer: Box<dyn Printer<'a> + 'a>,
-    close: &dyn Fn(&mut Vec<u8>, &Outcome),
-) -> Result<Outcome> {
+fn in_order<'a>(recording: &Recording, printer: Box<dyn Printer<'a> + 'a>, close: Close<'_>) -> Result<Outcome> {
     // Where programs of two ABIs may run, names need a look at the whole recording; the order's look ahead comes with it.
     let (mut abis, mut long) = (None, None);
     if recording.meta.arch().is_some_and(|arch| arch.compat_abi().is_some()) {
@@ -260,11 +283,12 @@ fn in_order<'a>(
         return Err(why);
     }
     let mut printer = order.lines;
+    let logs = printer.end_logs()?;
     outcome.set_tally(printer.tally());
     printer.last();
     let out = printer.out();
     if !out.failed() {
-        close(&mut out.buf, &outcome);
+        close(&mut out.buf, &outcome, &logs);
     }
     end(out, outcome)
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::ids::Pid;
 use crate::json::push_u64;
 use crate::tasks::Comm;
+use crate::words::breaks;
 
 /// Bytes gathered before a write.
 const FLUSH_AT: usize = 64 << 10;
@@ -191,6 +192,49 @@ pub fn push_safe(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// As [`push_safe`], but letters of all languages stay.
+pub fn push_safe_text(out: &mut Vec<u8>, bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return push_safe(out, bytes) };
+    for char in text.chars() {
+        let mut place = [0; 4];
+        let bytes = char.encode_utf8(&mut place).as_bytes();
+        if char.is_ascii() || breaks(char) {
+            push_safe(out, bytes);
+        } else {
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// The terminal's colours, as escape sequences (ECMA-48 SGR); or nothing.
+pub struct Colours {
+    /// Before whose call it is.
+    pub task: &'static [u8],
+    /// Before a call's name.
+    pub name: &'static [u8],
+    /// Before an error.
+    pub error: &'static [u8],
+    /// Before a signal.
+    pub signal: &'static [u8],
+    /// Before what was lost.
+    pub loss: &'static [u8],
+    /// Behind each.
+    pub off: &'static [u8],
+}
+
+/// No colours.
+pub static PLAIN: Colours = Colours { task: b"", name: b"", error: b"", signal: b"", loss: b"", off: b"" };
+
+/// For a terminal, dark or light: dim, bold, red, yellow, magenta.
+pub static COLOURS: Colours = Colours {
+    task: b"\x1b[2m",
+    name: b"\x1b[1m",
+    error: b"\x1b[31m",
+    signal: b"\x1b[33m",
+    loss: b"\x1b[35m",
+    off: b"\x1b[0m",
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +272,13 @@ mod tests {
     #[test]
     fn names_cannot_break_out_of_their_line() {
         assert_eq!(text(|out| push_safe(out, b"a b\n\x1b[31m\\\xff]")), "a b\\n\\x1b[31m\\\\\\xff]");
+    }
+
+    #[test]
+    fn texts_keep_their_letters_and_lose_their_controls() {
+        let made = text(|out| push_safe_text(out, "Gr\u{fc}\u{df}e \u{1f600}\t\u{202e}\u{9b}1m\x1b[0m".as_bytes()));
+        assert_eq!(made, "Gr\u{fc}\u{df}e \u{1f600}\\t\\xe2\\x80\\xae\\xc2\\x9b1m\\x1b[0m");
+        assert_eq!(text(|out| push_safe_text(out, b"\xff\xc3")), "\\xff\\xc3");
     }
 
     struct Full(usize, io::ErrorKind);

@@ -6,7 +6,8 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use super::out::{push_hex, push_hexes, push_safe, push_seconds, Out, Who};
+use super::logs::LogLine;
+use super::out::{push_hex, push_hexes, push_safe, push_safe_text, push_seconds, Colours, Out, Who, COLOURS, PLAIN};
 use super::time::{push_date, push_span, Clock, TimeOfDay};
 use super::{Gate, Options, Printer, Tally};
 use crate::arch::Abi;
@@ -23,6 +24,7 @@ pub(crate) struct Text<'a> {
     gate: Gate<'a>,
     time: TimeOfDay,
     who: Who,
+    colours: &'static Colours,
 }
 
 impl<'a> Text<'a> {
@@ -31,7 +33,8 @@ impl<'a> Text<'a> {
             out: Out::new(to),
             gate: Gate::new(options),
             time: TimeOfDay::new(Clock::new(meta), options.utc_offset_s),
-            who: Who::new(push_task),
+            who: Who::new(if options.colour { push_dim_task } else { push_task }),
+            colours: if options.colour { &COLOURS } else { &PLAIN },
         }
     }
 
@@ -64,6 +67,12 @@ impl<'a> Text<'a> {
     }
 }
 
+fn push_dim_task(buf: &mut Vec<u8>, pid: Pid, tgid: Pid, comm: &[u8]) {
+    buf.extend_from_slice(COLOURS.task);
+    push_task(buf, pid, tgid, comm);
+    buf.extend_from_slice(COLOURS.off);
+}
+
 /// `[pid 791 ls] `. Names of tasks are bytes; most are plain.
 fn push_task(buf: &mut Vec<u8>, pid: Pid, _: Pid, comm: &[u8]) {
     buf.extend_from_slice(b"[pid ");
@@ -71,6 +80,13 @@ fn push_task(buf: &mut Vec<u8>, pid: Pid, _: Pid, comm: &[u8]) {
     buf.push(b' ');
     push_safe(buf, if comm.is_empty() { b"?" } else { comm });
     buf.extend_from_slice(b"] ");
+}
+
+#[inline]
+fn push_bright_name(buf: &mut Vec<u8>, call: &Call, colours: &Colours) {
+    buf.extend_from_slice(colours.name);
+    push_name(buf, call.abi, call.nr);
+    buf.extend_from_slice(colours.off);
 }
 
 /// The call's name; `syscall_0x1ff` as strace has it where the number has none.
@@ -118,10 +134,11 @@ pub(crate) fn returns_address(abi: Abi, nr: SyscallNr) -> bool {
 
 /// ` = 3`, ` = -1 ENOENT (No such file or directory)`, ` = ? ERESTARTSYS (To be restarted …)`.
 #[inline]
-fn push_result(buf: &mut Vec<u8>, call: &Call) {
+fn push_result(buf: &mut Vec<u8>, call: &Call, colours: &Colours) {
     buf.extend_from_slice(b" = ");
     match call.errno() {
         Some(errno) => {
+            buf.extend_from_slice(colours.error);
             // The kernel's own numbers never reach the program: it sees a restart or EINTR.
             buf.extend_from_slice(if errno >= 512 { b"? " } else { b"-1 " });
             push_errno(buf, errno);
@@ -130,6 +147,7 @@ fn push_result(buf: &mut Vec<u8>, call: &Call) {
                 buf.extend_from_slice(text.as_bytes());
                 buf.push(b')');
             }
+            buf.extend_from_slice(colours.off);
         }
         None if returns_address(call.abi, call.nr) => {
             let mask = if call.abi.is_32bit() { u64::from(u32::MAX) } else { u64::MAX };
@@ -151,10 +169,10 @@ pub(crate) fn push_errno(buf: &mut Vec<u8>, errno: i32) {
 
 /// All from the result on.
 #[inline]
-fn push_end(buf: &mut Vec<u8>, call: &Call) {
+fn push_end(buf: &mut Vec<u8>, call: &Call, colours: &Colours) {
     match call.end {
         End::Returned => {
-            push_result(buf, call);
+            push_result(buf, call, colours);
             match call.duration() {
                 Some(duration) => {
                     buf.extend_from_slice(b" <");
@@ -165,11 +183,12 @@ fn push_end(buf: &mut Vec<u8>, call: &Call) {
             }
         }
         End::StartUnknown => {
-            push_result(buf, call);
+            push_result(buf, call, colours);
             buf.extend_from_slice(b" (start not recorded)\n");
         }
         End::Never | End::Unfinished | End::Open => buf.extend_from_slice(b" = ?\n"),
         End::Refused => {
+            buf.extend_from_slice(colours.error);
             match call.errno() {
                 Some(errno) => {
                     buf.extend_from_slice(b" = ? (refused by seccomp: ");
@@ -183,7 +202,9 @@ fn push_end(buf: &mut Vec<u8>, call: &Call) {
                     buf.extend_from_slice(b" (answered by seccomp");
                 }
             }
-            buf.extend_from_slice(b")\n");
+            buf.push(b')');
+            buf.extend_from_slice(colours.off);
+            buf.push(b'\n');
         }
     }
 }
@@ -196,7 +217,7 @@ impl Lines for Text<'_> {
         }
         self.begin(call.pid, &call.comm, call.entered);
         let buf = &mut self.out.buf;
-        push_name(buf, call.abi, call.nr);
+        push_bright_name(buf, call, self.colours);
         if matches!(call.end, End::StartUnknown | End::Refused) {
             buf.extend_from_slice(b"(...)");
         } else {
@@ -204,23 +225,19 @@ impl Lines for Text<'_> {
             push_args(buf, call);
             buf.push(b')');
         }
-        push_end(buf, call);
+        push_end(buf, call, self.colours);
         self.out.line_done();
     }
 
     fn unfinished(&mut self, call: &Call, _texts: &Texts) {
         // Whether it fails or takes long enough is not known yet; its end will tell.
         let filter = self.gate.filter;
-        if (call.runtime && !filter.with_runtime)
-            || filter.errors_only
-            || filter.min_duration.is_some()
-            || !filter.wants_open(call)
-        {
+        if (call.runtime && !filter.with_runtime) || filter.needs_end() || !filter.wants_open(call) {
             return;
         }
         self.begin(call.pid, &call.comm, call.entered);
         let buf = &mut self.out.buf;
-        push_name(buf, call.abi, call.nr);
+        push_bright_name(buf, call, self.colours);
         buf.push(b'(');
         push_args(buf, call);
         buf.extend_from_slice(b" <unfinished ...>\n");
@@ -234,9 +251,9 @@ impl Lines for Text<'_> {
         self.begin(call.pid, &call.comm, call.ended);
         let buf = &mut self.out.buf;
         buf.extend_from_slice(b"<... ");
-        push_name(buf, call.abi, call.nr);
+        push_bright_name(buf, call, self.colours);
         buf.extend_from_slice(b" resumed>)");
-        push_end(buf, call);
+        push_end(buf, call, self.colours);
         self.out.line_done();
     }
 
@@ -244,11 +261,13 @@ impl Lines for Text<'_> {
         if !self.gate.filter.wants_note(note) {
             return;
         }
+        let colours = self.colours;
         match &note.what {
             What::Exec { .. } | What::Fork { .. } => return,
             What::Signal { sig, code } => {
                 self.begin(note.pid, &note.comm, note.ts);
                 let buf = &mut self.out.buf;
+                buf.extend_from_slice(colours.signal);
                 buf.extend_from_slice(b"--- ");
                 push_signal(buf, *sig);
                 buf.extend_from_slice(b" {si_code=");
@@ -256,18 +275,21 @@ impl Lines for Text<'_> {
                     Some(name) => buf.extend_from_slice(name.as_bytes()),
                     None => push_i64(buf, i64::from(*code)),
                 }
-                buf.extend_from_slice(b"} ---\n");
+                buf.extend_from_slice(b"} ---");
             }
             What::Exit(cause) => {
                 self.begin(note.pid, &note.comm, note.ts);
                 let buf = &mut self.out.buf;
+                let killed = matches!(cause, Cause::Killed(_) | Cause::KilledFromOutside);
+                buf.extend_from_slice(if killed { colours.signal } else { b"" });
                 buf.extend_from_slice(b"+++ ");
                 push_cause(buf, *cause);
-                buf.extend_from_slice(b" +++\n");
+                buf.extend_from_slice(b" +++");
             }
             What::Lost { cpu, from, to, count } => {
                 self.gate.tally.shown += 1;
                 let (buf, time) = (&mut self.out.buf, &mut self.time);
+                buf.extend_from_slice(colours.loss);
                 buf.extend_from_slice(b"*** ");
                 if let Some(count) = count {
                     push_u64(buf, *count);
@@ -279,11 +301,12 @@ impl Lines for Text<'_> {
                 time.push(buf, *from);
                 buf.extend_from_slice(b" and ");
                 time.push(buf, *to);
-                buf.extend_from_slice(b" ***\n");
+                buf.extend_from_slice(b" ***");
             }
             What::Damaged { cpu, file, offset, error } => {
                 self.gate.tally.shown += 1;
                 let buf = &mut self.out.buf;
+                buf.extend_from_slice(colours.loss);
                 buf.extend_from_slice(b"*** damaged data of CPU ");
                 push_u64(buf, u64::from(*cpu));
                 buf.extend_from_slice(b" at byte ");
@@ -292,9 +315,11 @@ impl Lines for Text<'_> {
                 push_safe(buf, file.as_os_str().as_bytes());
                 buf.extend_from_slice(b": ");
                 push_safe(buf, error.to_string().as_bytes());
-                buf.extend_from_slice(b" ***\n");
+                buf.extend_from_slice(b" ***");
             }
         }
+        self.out.buf.extend_from_slice(colours.off);
+        self.out.buf.push(b'\n');
         self.out.line_done();
     }
 
@@ -342,6 +367,28 @@ impl<'a> Printer<'a> for Text<'a> {
 
     fn out(&mut self) -> &mut Out<'a> {
         &mut self.out
+    }
+
+    /// `== 09:24:53.123456 stdout: text`, or the file's name where there is no stream.
+    fn log(&mut self, line: &LogLine<'_>) -> bool {
+        if !self.gate.filter.in_time(line.ts) {
+            return false;
+        }
+        self.gate.tally.shown += 1;
+        let buf = &mut self.out.buf;
+        buf.extend_from_slice(b"== ");
+        self.time.push_real(buf, line.real);
+        buf.push(b' ');
+        if line.stream.is_empty() {
+            push_safe_text(buf, line.file.file_name().unwrap_or_default().as_bytes());
+        } else {
+            push_safe_text(buf, line.stream);
+        }
+        buf.extend_from_slice(b": ");
+        push_safe_text(buf, line.text);
+        buf.push(b'\n');
+        self.out.line_done();
+        true
     }
 }
 

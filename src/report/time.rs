@@ -115,7 +115,12 @@ impl TimeOfDay {
     /// Appends `HH:MM:SS.micros`.
     #[inline]
     pub fn push(&mut self, out: &mut Vec<u8>, ts: Timestamp) {
-        let real = self.clock.realtime(ts);
+        self.push_real(out, self.clock.realtime(ts));
+    }
+
+    /// The same for nanoseconds since 1970.
+    #[inline]
+    pub fn push_real(&mut self, out: &mut Vec<u8>, real: u64) {
         let second = real / SECOND;
         if second != self.second {
             self.second = second;
@@ -260,7 +265,13 @@ fn time_of_day(text: &[u8]) -> Option<(u64, &[u8])> {
 
 /// Nanoseconds since 1970 of an RFC 3339 time; `None` if it is not one. Without a zone it is in that of `utc_offset_s`.
 pub fn parse_rfc3339(text: &str, utc_offset_s: i32) -> Option<u64> {
-    let (century, rest) = two(text.as_bytes())?;
+    rfc3339_prefix(text.as_bytes(), Some(utc_offset_s)).filter(|(_, rest)| rest.is_empty()).map(|(real, _)| real)
+}
+
+/// Nanoseconds since 1970 of the RFC 3339 time that a text begins with, and what follows. Without a zone it is in that of
+/// `utc_offset_s`, and none where that is not given.
+pub fn rfc3339_prefix(text: &[u8], utc_offset_s: Option<i32>) -> Option<(u64, &[u8])> {
+    let (century, rest) = two(text)?;
     let (year, rest) = two(rest)?;
     let year = i64::from(century * 100 + year);
     let (month, rest) = two_behind(b"-", rest)?;
@@ -270,21 +281,19 @@ pub fn parse_rfc3339(text: &str, utc_offset_s: i32) -> Option<u64> {
     }
     let (_, rest) = rest.split_first().filter(|(mark, _)| b"Tt ".contains(mark))?;
     let (nanos, zone) = time_of_day(rest)?;
-    let offset = match zone {
-        [] => i64::from(utc_offset_s),
-        b"Z" | b"z" => 0,
-        _ => {
-            let sign = if zone.first() == Some(&b'-') { -1 } else { 1 };
-            let (hours, rest) = two_behind(b"+-", zone)?;
+    let (offset, rest) = match zone {
+        [b'Z' | b'z', rest @ ..] => (0, rest),
+        [sign @ (b'+' | b'-'), rest @ ..] => {
+            let (hours, rest) = two(rest)?;
             let (minutes, rest) = two_behind(b":", rest).or_else(|| two(rest))?;
-            if !rest.is_empty() {
-                return None;
-            }
-            sign * i64::from(hours * 3600 + minutes * 60)
+            let seconds = i64::from(hours * 3600 + minutes * 60);
+            (if *sign == b'-' { -seconds } else { seconds }, rest)
         }
+        rest => (i64::from(utc_offset_s?), rest),
     };
     let midnight = days(year, month, day).checked_mul(DAY as i64)?.checked_sub(offset)?;
-    u64::try_from(i128::from(midnight) * i128::from(SECOND) + i128::from(nanos)).ok()
+    let real = u64::try_from(i128::from(midnight) * i128::from(SECOND) + i128::from(nanos)).ok()?;
+    Some((real, rest))
 }
 
 /// Reads `--since` and `--until`: a duration from the recording's start (`1.5s`), a time of day (`HH:MM:SS[.frac]`, the

@@ -5,13 +5,16 @@
 //! and as libseccomp takes them. They are not always the names of the kernel's trace events (`newfstat`, `sendfile64`).
 //! The tables are generated from the headers user space is built with, see `tests/tables/generate`.
 
+mod class_table;
 mod errno;
 mod errno_table;
+mod list;
 mod signal;
 mod signal_table;
 mod table;
 
 pub use errno::{errno_name, errno_text};
+pub use list::{SyscallList, UnknownWord};
 pub use signal::{si_code_name, signal_name};
 
 use core::cmp::Reverse;
@@ -45,6 +48,10 @@ pub fn max_nr(abi: Abi) -> SyscallNr {
     (table::COMMON_FIRST + table::COMMON.len()) as SyscallNr - 1
 }
 
+/// The first of ARM's private calls and the last; other ABIs have none.
+pub const PRIVATE_CALLS: (SyscallNr, SyscallNr) =
+    (ARM_PRIVATE, ARM_PRIVATE + table::ARM_PRIVATE.len() as SyscallNr - 1);
+
 /// Every call of the ABI with its name, by rising number; ARM's private calls come last.
 pub fn all(abi: Abi) -> impl Iterator<Item = (SyscallNr, &'static str)> {
     (0..=max_nr(abi))
@@ -58,9 +65,14 @@ pub fn all(abi: Abi) -> impl Iterator<Item = (SyscallNr, &'static str)> {
 /// a suggestion further off than that confuses more than it helps. Of equally close names it is the one that starts
 /// like `name` for longest (`umount` means `umount2`, not `mount`), then the first of the alphabet.
 pub fn nearest(abi: Abi, name: &str) -> Option<&'static str> {
+    nearest_of(name, &mut all(abi).map(|(_, known)| known))
+}
+
+/// The one of `words` that is meant by `name`, as [`nearest`] finds it.
+fn nearest_of(name: &str, words: &mut dyn Iterator<Item = &'static str>) -> Option<&'static str> {
     let limit = (name.len() / 3).clamp(1, 3);
     let mut best: Option<(usize, Reverse<usize>, &str)> = None;
-    for (_, known) in all(abi) {
+    for known in words {
         if known.len().abs_diff(name.len()) > limit {
             continue;
         }

@@ -167,6 +167,17 @@ impl Instance {
         self.write("syscall_user_buf_size", bytes)
     }
 
+    /// Sets an event's filter; `0` removes it. Before the event is on: a change waits for RCU.
+    pub fn set_filter(&self, system: &str, name: &str, filter: &str) -> Result<()> {
+        let file = format!("events/{system}/{name}/filter");
+        let path = self.path.join(&file);
+        self.write(&file, filter).map_err(|why| match why.errno() {
+            Some(nix::libc::EINVAL) => Error::unsupported(format!("an event filter of {} bytes", filter.len())),
+            Some(errno) => Error::io("write", &path, std::io::Error::from_raw_os_error(errno)),
+            None => why,
+        })
+    }
+
     /// Switches writing into the buffer on or off.
     pub fn set_tracing(&self, on: bool) -> Result<()> {
         self.write("tracing_on", if on { "1" } else { "0" })

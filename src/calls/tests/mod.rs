@@ -84,7 +84,7 @@ pub fn meta(machine: &str, tasks: &[(Pid, Pid)]) -> Meta {
 
 impl<'a> Log<'a> {
     pub fn new(meta: &Meta) -> Log<'a> {
-        Log::with(meta, Order::live(Shown::default()))
+        Log::with(meta, Order::live(Shown::default(), false))
     }
 
     pub fn with(meta: &Meta, order: Order<'a, Shown>) -> Log<'a> {

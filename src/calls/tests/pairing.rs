@@ -94,12 +94,22 @@ fn damage_is_a_gap_up_to_the_next_event_of_its_cpu() {
 }
 
 #[test]
-fn where_only_failed_calls_were_recorded_an_exit_alone_is_no_refusal() {
+fn where_only_failed_calls_were_recorded_a_call_without_an_exit_did_not_fail() {
     let mut meta = meta("x86_64", &[(1, 1)]);
     meta.options.errors_only = true;
     let mut log = Log::new(&meta);
-    log.exit(1, READ, -4).exit(1, MKDIR, -1);
-    log.ends(&["1 read(0)=?-4", "1 mkdir(0)=?-1"]);
+    log.exit(1, READ, -4).enter(1, READ, 3).enter(1, WRITE, 1).exit(1, WRITE, -9).exit(1, MKDIR, -1);
+    // The exit of another call than the one that is open: that one did not fail, and this one has no enter.
+    log.enter(1, READ, 5).exit(1, MKDIR, -1).dies(1);
+    log.ends(&[
+        "1 read(0)=?-4",
+        "1 read(3)=unfinished",
+        "1 write(1)=-9 <10>",
+        "1 mkdir(0)=refused-1",
+        "1 read(5)=unfinished",
+        "1 mkdir(0)=refused-1",
+        "1 Unknown",
+    ]);
 }
 
 #[test]

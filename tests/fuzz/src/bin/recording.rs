@@ -100,7 +100,7 @@ fuzz_target!(|data: &[u8]| {
         since: is_set(5).then_some(1 << 40),
         ..Filter::default()
     };
-    let options = Options { filter, utc_offset_s: i32::from(*flags) * 100, footer: true };
+    let options = Options { filter, utc_offset_s: i32::from(*flags) * 100, footer: true, ..Options::default() };
     let reports = [report::text, report::json, report::summary, report::summary_json];
     let made: Vec<Outcome> =
         reports.iter().filter_map(|report| report(&recording, &options, &mut Sink(0)).ok()).collect();
