@@ -8,9 +8,10 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use super::args::{each, registers};
 use super::out::{push_hexes, Out, Who};
 use super::summary::{Row, Sums};
-use super::text::{push_signal, registers};
+use super::text::push_signal;
 use super::time::Clock;
 use super::{wall_span, Gate, Options, Outcome, Printer, Tally};
 use crate::calls::{Call, Cause, End, Lines, Note, Texts, What};
@@ -32,6 +33,8 @@ pub(crate) struct JsonLines<'a> {
     clock: Clock,
     who: Who,
     json: Json,
+    /// One argument's text.
+    scratch: Vec<u8>,
 }
 
 fn recording_members(json: &mut Json, recording: &Recording) {
@@ -90,6 +93,7 @@ impl<'a> JsonLines<'a> {
             clock: Clock::new(meta),
             who: Who::new(push_task),
             json: Json::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -102,7 +106,7 @@ impl<'a> JsonLines<'a> {
         self.out.buf.extend_from_slice(json.as_bytes());
     }
 
-    fn call_line(&mut self, call: &Call) {
+    fn call_line(&mut self, call: &Call, texts: &Texts) {
         self.gate.tally.shown += 1;
         let real = self.clock.realtime(call.entered);
         let buf = &mut self.out.buf;
@@ -122,6 +126,7 @@ impl<'a> JsonLines<'a> {
             buf.extend_from_slice(b",\"args\":[\"");
             push_hexes(buf, &registers(call), b"\",\"");
             buf.extend_from_slice(b"\"]");
+            push_arguments(buf, call, texts, &mut self.scratch);
         }
         if matches!(call.end, End::Returned | End::StartUnknown | End::Refused) {
             push_ret(buf, call);
@@ -144,6 +149,26 @@ impl<'a> JsonLines<'a> {
         }
         buf.extend_from_slice(b"}\n");
         self.out.line_done();
+    }
+}
+
+/// `,"arguments":{"dfd":"AT_FDCWD",…}`; nothing for a call whose arguments are not known.
+fn push_arguments(buf: &mut Vec<u8>, call: &Call, texts: &Texts, scratch: &mut Vec<u8>) {
+    let begun = buf.len();
+    buf.extend_from_slice(b",\"arguments\":{");
+    let mut first = true;
+    let known = each(call, texts, scratch, &mut |name, text| {
+        buf.extend_from_slice(if first { b"\"" } else { b",\"" });
+        first = false;
+        buf.extend_from_slice(name.as_bytes());
+        buf.extend_from_slice(b"\":\"");
+        push_escaped(buf, text);
+        buf.push(b'"');
+    });
+    if known {
+        buf.push(b'}');
+    } else {
+        buf.truncate(begun);
     }
 }
 
@@ -177,9 +202,9 @@ fn push_ret(buf: &mut Vec<u8>, call: &Call) {
 }
 
 impl Lines for JsonLines<'_> {
-    fn call(&mut self, call: &Call, _texts: &Texts) {
+    fn call(&mut self, call: &Call, texts: &Texts) {
         if self.gate.passes(call) {
-            self.call_line(call);
+            self.call_line(call, texts);
         }
     }
 

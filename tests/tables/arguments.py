@@ -14,14 +14,41 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ABIS = ["x86_64", "i386", "aarch64", "arm"]
 TRIPLETS = dict(zip(ABIS, ["x86_64-linux-gnu", "i386-linux-gnu", "aarch64-linux-gnu", "arm-linux-gnueabihf"]))
 
-# Kinds that are no set, in the order of `Kind` in src/syscalls/args.rs. Sets come behind them, from FIRST_SET on.
-BASE = ["signed", "unsigned", "hex", "ptr", "str", "strs", "in", "out", "fd", "dirfd", "mode", "sig", "dev", "uid",
-        "clock", "key", "keyserial", "pgoff", "ioctl", "ipcget", "shmget", "ioprio", "filemode", "quotacmd", "mqcmd"]
+# Kinds that are no set, and what each is. Sets come behind them, from FIRST_SET on.
+BASE = {
+    "signed": "A number with a sign.",
+    "unsigned": "A number without a sign.",
+    "hex": "A number that is read in hexadecimal.",
+    "ptr": "An address.",
+    "str": "The address of a string.",
+    "strs": "The address of an array of addresses of strings, with NULL at its end.",
+    "in": "The address of bytes for the kernel, as many as the next argument says.",
+    "out": "The address of room for bytes from the kernel, as many as the result says.",
+    "fd": "A file descriptor.",
+    "dirfd": "A file descriptor of a directory, or `AT_FDCWD`.",
+    "mode": "Permissions, in octal.",
+    "sig": "A signal.",
+    "dev": "A device, as `mknod` takes it.",
+    "uid": "A user or group; -1 is none.",
+    "key": "A key of System V IPC.",
+    "keyserial": "A key's serial number, or a special keyring.",
+    "pgoff": "An offset in units of 4096 bytes.",
+    "filemode": "Type of file and permissions.",
+    "quotacmd": "Command and type of quota.",
+}
+# Sets with something more in the value than names, which the code knows; see `special` in src/report/values.rs.
+KNOWN_SETS = ["open", "fd", "seal", "lease", "clock", "cpuclock", "key_spec", "filetype", "ioprio", "ipc_get", "shmget",
+              "ioctl", "quota", "quotatype", "clone", "personality", "dumpable", "securebits", "futex", "mmap",
+              "memfd", "sched"]
+# Calls that the code knows.
+KNOWN_CALLS = ["clone", "mremap", "open", "openat", "mknod", "mknodat", "_llseek", "mq_open", "umask", "fcntl",
+               "fcntl64", "prctl", "poll", "ppoll", "ppoll_time64", "select", "_newselect", "pselect6",
+               "pselect6_time64", "personality", "sched_getscheduler", "ioprio_get"]
 FIRST_SET = 32
 # How wide an argument is: an int, a register, 64 bits in as many registers as it takes, two registers always.
 WIDTHS = {"": 0, "l": 1, "p": 2, "two": 3}
 SHORT = {"int": "signed", "long": "signed.l", "uint": "unsigned", "ulong": "unsigned.l", "hex": "hex.l",
-         "hex32": "hex", "off": "signed.p", "pos": "signed.two", "ipcget": "ipcget", "shmget": "shmget",
+         "hex32": "hex", "off": "signed.p", "pos": "signed.two",
          "ptr": "ptr.l", "str": "str.l", "strs": "strs.l", "in": "in.l", "out": "out.l"}
 DESCRIPTORS = set("fd fildes oldfd newfd epfd ufd fd_in fd_out fdin fdout in_fd out_fd pidfd group_fd ruleset_fd fs_fd "
                   "fanotify_fd mqdes kernel_fd initrd_fd".split())
@@ -128,7 +155,7 @@ def evaluated(include, triplet, abi, names):
 
 
 def sets():
-    """(name, is of flags, bits that are a number, [(constant, value or None, whether of these bits)]) of each set."""
+    """(name, style as in src/syscalls/sets.rs, bits that are a number, [(constant, value or None, whether of these bits)]) of each set."""
     rows = []
     for line in lines_of("sets.txt"):
         if line.startswith(" "):
@@ -139,10 +166,12 @@ def sets():
     for row in rows:
         head, body = row.split(":", 1)
         name, style, *more = head.split()
-        low, prefix = 0, ""
+        low, prefix, last = 0, "", False
         for word in more:
             if word.startswith("low="):
                 low = int(word[4:], 0)
+            elif word == "last":
+                last = True
             else:
                 prefix = word
         entries = []
@@ -152,7 +181,7 @@ def sets():
             word = word[1:] if word.startswith(".") else prefix + word
             entries.append((word, int(value, 0) if value else None, of_low))
         assert style in ("enum", "flags"), row
-        found.append((name, style == "flags", low, entries))
+        found.append((name, int(style == "flags") | (4 if last else 0), low, entries))
     return found
 
 
@@ -227,7 +256,7 @@ class Kinds:
         """(kind, width) of `KIND[.WIDTH]`. A base kind wins over a set of its name."""
         name, _, width = SHORT.get(text, text).partition(".")
         if name in BASE:
-            return BASE.index(name), WIDTHS[width]
+            return list(BASE).index(name), WIDTHS[width]
         assert name in self.sets, f"no kind {name}"
         return FIRST_SET + self.sets.index(name), WIDTHS[width]
 
@@ -308,9 +337,10 @@ def word_bytes(word):
 VALUE, LOW, PREFIX, MACHINES, NEGATIVE = 0x40, 0x41, 0x42, 0x43, 0x44
 
 
-def encode_set(of_flags, low, entries):
+def encode_set(style, low, entries):
     """The bytes of a set: style, the mask if there is one, entries."""
-    out = [int(of_flags) | (2 if low else 0)] + (leb(low) if low else [])
+    out = [style | (2 if low else 0)] + (leb(low) if low else [])
+    of_flags = style & 1
     values = constants()
     flat = []  # name, value, of low, machines
     for name, value, of_low in entries:
@@ -383,19 +413,14 @@ def byte_string(data):
 def sets_table(header, item, array, sources):
     data, starts = [], []
     rows = sets()
-    for _, of_flags, low, entries in rows:
+    for _, style, low, entries in rows:
         starts.append(len(data))
-        data += encode_set(of_flags, low, entries)
+        data += encode_set(style, low, entries)
     out = header("The names of constants by set of values, in the bytes that src/syscalls/sets.rs reads.", sources)
     out += item("All sets, one behind the other.", "SETS", f"[u8; {len(data)}]", "*" + byte_string(data))
     starts.append(len(data))
     out += item("Where each set starts in [`SETS`], and the end.", "STARTS", f"[u16; {len(starts)}]", array(starts))
     return out
-
-
-# Sets that the code knows by name.
-KNOWN_SETS = ["open", "fd", "seal", "lease", "clock", "cpuclock", "key", "mode", "ioprio", "ipc", "ipc_get", "shmget",
-              "ioctl", "quota", "quotatype", "clone", "personality", "mremap", "pr_dumpable", "securebits"]
 
 
 def args_table(header, item, array, blob, overlapped, sources, calls):
@@ -449,8 +474,14 @@ def args_table(header, item, array, blob, overlapped, sources, calls):
                 f"[u8; {len(data)}]", "*" + byte_string(data))
     out += item("Where each rule starts in [`RULES`].", "RULE_STARTS", f"[u16; {len(starts)}]", array(starts))
     kinds = Kinds()
+    out += "\n/// What arguments can be. From [`FIRST_SET`](kind::FIRST_SET) on: a set of constants.\npub mod kind {\n"
+    for at, (name, what) in enumerate(BASE.items()):
+        out += f"    /// {what}\n    pub const {name.upper()}: u8 = {at};\n"
+    out += f"    /// First set.\n    pub const FIRST_SET: u8 = {FIRST_SET};\n"
     for name in KNOWN_SETS:
-        out += f"\n/// Kind of the set `{name}`.\npub(super) const {name.upper()}: u8 = {kinds.number(name)[0] if name not in BASE else FIRST_SET + kinds.sets.index(name)};\n"
-    for name in ["clone", "mremap", "open", "openat", "mknod", "mknodat", "_llseek", "semctl", "mq_open"]:
-        out += f"\n/// Index of the call `{name}`.\npub(super) const CALL_{name.strip('_').upper()}: u16 = {calls.index(name)};\n"
+        out += f"    /// The set `{name}`.\n    pub const SET_{name.upper()}: u8 = {FIRST_SET + kinds.sets.index(name)};\n"
+    out += "}\n\n/// Indices of calls that have more to them than kinds.\npub(super) mod call {\n"
+    for name in KNOWN_CALLS:
+        out += f"    pub(crate) const {name.strip('_').upper()}: u16 = {calls.index(name)};\n"
+    out += "}\n"
     return out
