@@ -134,7 +134,6 @@ fn push_outcome(buf: &mut Vec<u8>, call: &Call, texts: &Texts) {
             push_i64(buf, call.ret);
             push_target(buf, RESULT, texts);
         }
-        Outcome::Octal if call.ret == 0 => buf.push(b'0'),
         Outcome::Octal => push_octal(buf, call.ret as u64),
         Outcome::Timeout => buf.extend_from_slice(b"0 (Timeout)"),
         Outcome::Named { hex, label, kind } => {

@@ -253,6 +253,40 @@ pub(crate) fn push_named(buf: &mut Vec<u8>, of: u8, call: &Call, value: u64) {
             set(buf, kind::SET_QUOTATYPE, value & 0xff);
             buf.push(b')');
         }
+        kind::OFLAGS => {
+            // The access mode is a number, 0 to 3, and always named, first.
+            let begun = buf.len();
+            let mut first = true;
+            let rest = syscalls::split(kind::SET_OPEN, call.abi, value & !3, &mut |word| {
+                if !first {
+                    if buf.len() != begun {
+                        buf.push(b'|');
+                    }
+                    buf.extend(word.bytes());
+                }
+                first = false;
+            });
+            let rest = rest | value & 3;
+            if rest != 0 || buf.len() == begun {
+                if buf.len() != begun {
+                    buf.push(b'|');
+                }
+                push_hex(buf, rest);
+            }
+        }
+        kind::SET_SWAPON => {
+            // The low half is the priority.
+            let flags = value & !0x7fff;
+            if flags != 0 {
+                set(buf, of, flags);
+            }
+            if flags == 0 || value & 0x7fff != 0 {
+                if flags != 0 {
+                    buf.push(b'|');
+                }
+                push_u64(buf, value & 0x7fff);
+            }
+        }
         kind::SET_CLOCK if value as i32 >= 0 => {
             set(buf, of, value);
         }

@@ -184,6 +184,9 @@ fn apply(rule: u8, found: &mut Arguments, from: &mut Registers<'_>) -> Option<()
 const O_CREAT: u64 = 0x40;
 const O_TMPFILE_BIT: u64 = 0x40_0000;
 const MREMAP_MAYMOVE_FIXED: u64 = 3;
+const PR_SET_SECCOMP: u64 = 22;
+const SECCOMP_MODE_STRICT: u64 = 1;
+const SECCOMP_MODE_FILTER: u64 = 2;
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_SETTLS: u64 = 0x8_0000;
 const CLONE_PARENT_SETTID: u64 = 0x10_0000;
@@ -199,6 +202,20 @@ fn special(entry: u16, abi: Abi, found: &mut Arguments) {
         // Only device files have a device: S_IFCHR 0020000, S_IFBLK 0060000.
         call::MKNOD if !matches!(found.value(1) & 0o170_000, 0o020_000 | 0o060_000) => found.keep(2),
         call::MKNODAT if !matches!(found.value(2) & 0o170_000, 0o020_000 | 0o060_000) => found.keep(3),
+        // Only LINUX_REBOOT_CMD_RESTART2 looks at the last.
+        call::REBOOT if found.value(2) != 0xa1b2_c3d4 => found.keep(3),
+        // MEMBARRIER_CMD_FLAG_CPU
+        call::MEMBARRIER if found.value(1) & 1 == 0 => found.keep(2),
+        call::PRCTL if found.value(0) == PR_SET_SECCOMP => match found.value(1) {
+            SECCOMP_MODE_STRICT => found.keep(2),
+            SECCOMP_MODE_FILTER => {
+                found.keep(3);
+                if let Some(filter) = found.list.get_mut(2) {
+                    filter.kind = kind::PTR;
+                }
+            }
+            _ => {}
+        },
         call::LLSEEK => {
             // fd, high, low, result, whence: the offset is one.
             let [_, high, low, result, whence, _] = &mut found.list;
@@ -269,6 +286,8 @@ pub fn outcome(abi: Abi, nr: SyscallNr, registers: &[u64; ARGUMENTS_MAX], ret: i
         | call::NEWSELECT
         | call::PSELECT6
         | call::PSELECT6_TIME64
+        | call::RECVMMSG
+        | call::RECVMMSG_TIME64
             if ret == 0 =>
         {
             Outcome::Timeout
@@ -276,11 +295,15 @@ pub fn outcome(abi: Abi, nr: SyscallNr, registers: &[u64; ARGUMENTS_MAX], ret: i
         call::PERSONALITY => named(true, "", kind::SET_PERSONALITY),
         call::SCHED_GETSCHEDULER => named(false, "", kind::SET_SCHED),
         call::IOPRIO_GET => named(false, "", kind::SET_IOPRIO),
+        // MEMBARRIER_CMD_QUERY
+        call::MEMBARRIER if ret != 0 && registers.first().map_or(false, |value| *value as u32 == 0) => {
+            named(true, "", kind::SET_MEMBARRIER)
+        }
         call::FCNTL | call::FCNTL64 => match second {
             // F_GETFL
             3 => named(true, "flags ", kind::SET_OPEN),
             // F_GETFD
-            1 if ret != 0 => named(true, "flags ", kind::SET_FD),
+            1 if ret != 0 => named(true, "flags ", kind::SET_FDFLAGS),
             // F_GET_SEALS
             1034 if ret != 0 => named(true, "seals ", kind::SET_SEAL),
             // F_GETLEASE
@@ -294,6 +317,8 @@ pub fn outcome(abi: Abi, nr: SyscallNr, registers: &[u64; ARGUMENTS_MAX], ret: i
             3 => named(false, "", kind::SET_DUMPABLE),
             // PR_GET_SECUREBITS
             27 if ret != 0 => named(true, "", kind::SET_SECUREBITS),
+            // PR_GET_SPECULATION_CTRL
+            52 => named(true, "", kind::SET_PR_SPEC_STATE),
             _ => Outcome::Plain,
         },
         _ => Outcome::Plain,

@@ -154,7 +154,7 @@ fn walk(style: u8, mask: u64, mut reader: Reader, abi: Abi, value: u64, left: &m
             }
             _ if flags => {
                 let bits = if code < VALUE { 1 << code } else { reader.leb() };
-                fits = if bits == 0 { value == 0 } else { *left & !mask & bits == bits };
+                fits = if bits == 0 { value == 0 } else { *left & bits == bits };
                 if fits && machines >> abi_index(abi) & 1 != 0 {
                     *left &= !bits;
                 }

@@ -35,15 +35,18 @@ BASE = {
     "pgoff": "An offset in units of 4096 bytes.",
     "filemode": "Type of file and permissions.",
     "quotacmd": "Command and type of quota.",
+    "oflags": "Flags of `open` without the access mode.",
 }
 # Sets with something more in the value than names, which the code knows; see `special` in src/report/values.rs.
-KNOWN_SETS = ["open", "fd", "seal", "lease", "clock", "cpuclock", "key_spec", "filetype", "ioprio", "ipc_get", "shmget",
+KNOWN_SETS = ["open", "fdflags", "seal", "lease", "clock", "cpuclock", "key_spec", "filetype", "ioprio", "ipc_get", "shmget",
               "ioctl", "quota", "quotatype", "clone", "personality", "dumpable", "securebits", "futex", "mmap",
-              "memfd", "sched"]
+              "memfd", "sched", "membarrier", "swapon",
+              "pr_spec_state", "seccomp_mode"]
 # Calls that the code knows.
 KNOWN_CALLS = ["clone", "mremap", "open", "openat", "mknod", "mknodat", "_llseek", "mq_open", "umask", "fcntl",
                "fcntl64", "prctl", "poll", "ppoll", "ppoll_time64", "select", "_newselect", "pselect6",
-               "pselect6_time64", "personality", "sched_getscheduler", "ioprio_get"]
+               "pselect6_time64", "personality", "sched_getscheduler", "ioprio_get", "reboot",
+               "membarrier", "recvmmsg", "recvmmsg_time64"]
 FIRST_SET = 32
 # How wide an argument is: an int, a register, 64 bits in as many registers as it takes, two registers always.
 WIDTHS = {"": 0, "l": 1, "p": 2, "two": 3}
@@ -66,7 +69,8 @@ linux/tcp.h linux/udp.h linux/if_packet.h linux/timerfd.h linux/userfaultfd.h li
 linux/xattr.h linux/reboot.h linux/sockios.h linux/fiemap.h linux/loop.h linux/kd.h linux/vt.h linux/if.h linux/if_tun.h
 linux/rtc.h linux/nsfs.h linux/watchdog.h linux/i2c-dev.h linux/i2c.h linux/spi/spidev.h linux/gpio.h mtd/mtd-abi.h
 mtd/ubi-user.h linux/fb.h linux/input.h linux/mmc/ioctl.h linux/tee.h linux/blkpg.h linux/blkzoned.h linux/hdreg.h
-linux/cdrom.h linux/auto_fs.h linux/utsname.h linux/swap.h linux/blkdev.h asm/prctl.h linux/timer.h""".split()
+linux/cdrom.h linux/auto_fs.h linux/utsname.h linux/swap.h linux/blkdev.h asm/prctl.h linux/timer.h
+linux/elf.h""".split()
 
 
 class Trouble(Exception):
@@ -279,7 +283,7 @@ def signatures(calls):
                 numbers.append((*kinds.number(word), int(register) + 1 if register else 0))
             wanted = []
             for name in names.split():
-                of = values[name]
+                of = values[name] if not name.startswith("0x") else {"": int(name, 0)}
                 assert len(set(of.values())) == 1 or rules[-1][0] == ["ioctl"], f"{name} is not the same everywhere"
                 wanted += sorted({value & 0xFFFFFFFF for value in of.values()})
             rules[-1][4].append((wanted, keep, numbers))
