@@ -8,10 +8,11 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use super::args::{each, registers};
 use super::logs::{LogCount, LogLine};
 use super::out::{push_hexes, Out, Who};
 use super::summary::{Row, Sums};
-use super::text::{push_signal, registers};
+use super::text::push_signal;
 use super::time::Clock;
 use super::{wall_span, Gate, Options, Outcome, Printer, Tally};
 use crate::calls::{Call, Cause, End, Lines, Note, Text, Texts, What};
@@ -33,6 +34,8 @@ pub(crate) struct JsonLines<'a> {
     clock: Clock,
     who: Who,
     json: Json,
+    /// One argument's text.
+    scratch: Vec<u8>,
 }
 
 fn recording_members(json: &mut Json, recording: &Recording) {
@@ -94,6 +97,7 @@ impl<'a> JsonLines<'a> {
             clock: Clock::new(meta),
             who: Who::new(push_task),
             json: Json::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -126,6 +130,7 @@ impl<'a> JsonLines<'a> {
             buf.extend_from_slice(b",\"args\":[\"");
             push_hexes(buf, &registers(call), b"\",\"");
             buf.extend_from_slice(b"\"]");
+            push_arguments(buf, call, texts, &mut self.scratch);
         }
         if !texts.is_empty() {
             push_strings(buf, texts);
@@ -151,6 +156,26 @@ impl<'a> JsonLines<'a> {
         }
         buf.extend_from_slice(b"}\n");
         self.out.line_done();
+    }
+}
+
+/// `,"arguments":{"dfd":"AT_FDCWD",…}`; nothing for a call whose arguments are not known.
+fn push_arguments(buf: &mut Vec<u8>, call: &Call, texts: &Texts, scratch: &mut Vec<u8>) {
+    let begun = buf.len();
+    buf.extend_from_slice(b",\"arguments\":{");
+    let mut first = true;
+    let known = each(call, texts, scratch, &mut |name, text| {
+        buf.extend_from_slice(if first { b"\"" } else { b",\"" });
+        first = false;
+        buf.extend_from_slice(name.as_bytes());
+        buf.extend_from_slice(b"\":\"");
+        push_escaped(buf, text);
+        buf.push(b'"');
+    });
+    if known {
+        buf.push(b'}');
+    } else {
+        buf.truncate(begun);
     }
 }
 

@@ -4,6 +4,7 @@
 //! Reports read recordings and nothing else. Each reads the whole recording, whatever is filtered, so that what was decoded
 //! can be held against what the kernel says it wrote; [`Outcome`] carries the result to the exit code.
 
+mod args;
 mod filter;
 mod footer;
 mod histogram;
@@ -18,6 +19,7 @@ mod text;
 mod time;
 mod trace_dat;
 mod tracks;
+mod values;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -10,9 +10,10 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use super::args::{each, registers};
 use super::out::{push_hex, Out};
 use super::protobuf::{begin, end, number, text};
-use super::text::{push_cause, push_errno, push_name, push_signal, registers, returns_address};
+use super::text::{push_cause, push_errno, push_name, push_signal, returns_address};
 use super::time::Clock;
 use super::tracks::{Lane, Track, Tracks};
 use super::{Gate, Options, Printer, Tally};
@@ -64,9 +65,12 @@ const REALTIME: u64 = 1;
 /// The trace clock: the first of the numbers that a writer may give to clocks of its own.
 const TRACE_CLOCK: u64 = 64;
 
-/// Arguments with their names, for the annotations of a slice.
-fn arguments(call: &Call, _texts: &Texts, push: &mut dyn FnMut(&[u8], &[u8])) {
+/// Arguments with their names, for the annotations of a slice; registers where no more is known.
+fn arguments(call: &Call, texts: &Texts, push: &mut dyn FnMut(&[u8], &[u8])) {
     let mut value = Vec::new();
+    if each(call, texts, &mut value, &mut |name, text| push(name.as_bytes(), text)) {
+        return;
+    }
     for (digit, register) in (b'0'..).zip(registers(call)) {
         value.clear();
         push_hex(&mut value, register);

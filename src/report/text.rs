@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Lines as strace prints them (strace(1), `-f -tt -T`), as far as a recording knows what they tell.
 //!
-//! Arguments are registers in hexadecimal, all six: how many a call has, and what they mean, is not known here yet.
+//! Arguments come from [`args`](super::args).
 
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use super::args::push_args;
 use super::logs::LogLine;
-use super::out::{push_hex, push_hexes, push_safe, push_safe_text, push_seconds, Colours, Out, Who, COLOURS, PLAIN};
+use super::out::{push_hex, push_safe, push_safe_text, push_seconds, Colours, Out, Who, COLOURS, PLAIN};
 use super::time::{push_date, push_span, Clock, TimeOfDay};
+use super::values::{push_named, push_octal, push_target};
 use super::{Gate, Options, Printer, Tally};
 use crate::arch::Abi;
-use crate::calls::{Call, Cause, End, Lines, Note, Texts, What};
+use crate::calls::{Call, Cause, End, Lines, Note, Texts, What, RESULT};
 use crate::ids::{Pid, SyscallNr};
 use crate::json::{push_i64, push_u64};
 use crate::recording::Meta;
-use crate::syscalls;
+use crate::syscalls::{self, Outcome};
 use crate::tasks::Comm;
 
 /// Prints lines.
@@ -101,22 +103,6 @@ pub(crate) fn push_name(buf: &mut Vec<u8>, abi: Abi, nr: SyscallNr) {
     }
 }
 
-#[inline]
-fn push_args(buf: &mut Vec<u8>, call: &Call) {
-    push_hexes(buf, &registers(call), b", ");
-}
-
-/// The arguments as wide as the ABI's registers are.
-#[inline]
-pub(crate) fn registers(call: &Call) -> [u64; 6] {
-    let mask = if call.abi.is_32bit() { u64::from(u32::MAX) } else { u64::MAX };
-    let mut args = call.args;
-    for arg in &mut args {
-        *arg &= mask;
-    }
-    args
-}
-
 /// Whether a result is an address.
 #[inline]
 pub(crate) fn returns_address(abi: Abi, nr: SyscallNr) -> bool {
@@ -134,7 +120,7 @@ pub(crate) fn returns_address(abi: Abi, nr: SyscallNr) -> bool {
 
 /// ` = 3`, ` = -1 ENOENT (No such file or directory)`, ` = ? ERESTARTSYS (To be restarted …)`.
 #[inline]
-fn push_result(buf: &mut Vec<u8>, call: &Call, colours: &Colours) {
+fn push_result(buf: &mut Vec<u8>, call: &Call, texts: &Texts, colours: &Colours) {
     buf.extend_from_slice(b" = ");
     match call.errno() {
         Some(errno) => {
@@ -153,7 +139,32 @@ fn push_result(buf: &mut Vec<u8>, call: &Call, colours: &Colours) {
             let mask = if call.abi.is_32bit() { u64::from(u32::MAX) } else { u64::MAX };
             push_hex(buf, call.ret as u64 & mask);
         }
-        None => push_i64(buf, call.ret),
+        // Without its beginning the arguments are not known that would tell.
+        None if call.end == End::StartUnknown => push_i64(buf, call.ret),
+        None => push_outcome(buf, call, texts),
+    }
+}
+
+/// A result that is no address, with what it says: `0x8002 (flags O_RDWR|O_LARGEFILE)`, `022`, `0 (Timeout)`, `3</path>`.
+fn push_outcome(buf: &mut Vec<u8>, call: &Call, texts: &Texts) {
+    match syscalls::outcome(call.abi, call.nr, &call.args, call.ret) {
+        Outcome::Plain => {
+            push_i64(buf, call.ret);
+            push_target(buf, RESULT, texts);
+        }
+        Outcome::Octal => push_octal(buf, call.ret as u64),
+        Outcome::Timeout => buf.extend_from_slice(b"0 (Timeout)"),
+        Outcome::Named { hex, label, kind } => {
+            if hex {
+                push_hex(buf, call.ret as u64);
+            } else {
+                push_i64(buf, call.ret);
+            }
+            buf.extend_from_slice(b" (");
+            buf.extend_from_slice(label.as_bytes());
+            push_named(buf, kind, call, call.ret as u64);
+            buf.push(b')');
+        }
     }
 }
 
@@ -169,10 +180,10 @@ pub(crate) fn push_errno(buf: &mut Vec<u8>, errno: i32) {
 
 /// All from the result on.
 #[inline]
-fn push_end(buf: &mut Vec<u8>, call: &Call, colours: &Colours) {
+fn push_end(buf: &mut Vec<u8>, call: &Call, texts: &Texts, colours: &Colours) {
     match call.end {
         End::Returned => {
-            push_result(buf, call, colours);
+            push_result(buf, call, texts, colours);
             match call.duration() {
                 Some(duration) => {
                     buf.extend_from_slice(b" <");
@@ -183,7 +194,7 @@ fn push_end(buf: &mut Vec<u8>, call: &Call, colours: &Colours) {
             }
         }
         End::StartUnknown => {
-            push_result(buf, call, colours);
+            push_result(buf, call, texts, colours);
             buf.extend_from_slice(b" (start not recorded)\n");
         }
         End::Never | End::Unfinished | End::Open => buf.extend_from_slice(b" = ?\n"),
@@ -211,7 +222,7 @@ fn push_end(buf: &mut Vec<u8>, call: &Call, colours: &Colours) {
 
 impl Lines for Text<'_> {
     #[inline]
-    fn call(&mut self, call: &Call, _texts: &Texts) {
+    fn call(&mut self, call: &Call, texts: &Texts) {
         if !self.gate.passes(call) {
             return;
         }
@@ -222,14 +233,14 @@ impl Lines for Text<'_> {
             buf.extend_from_slice(b"(...)");
         } else {
             buf.push(b'(');
-            push_args(buf, call);
+            push_args(buf, call, texts);
             buf.push(b')');
         }
-        push_end(buf, call, self.colours);
+        push_end(buf, call, texts, self.colours);
         self.out.line_done();
     }
 
-    fn unfinished(&mut self, call: &Call, _texts: &Texts) {
+    fn unfinished(&mut self, call: &Call, texts: &Texts) {
         // Whether it fails or takes long enough is not known yet; its end will tell.
         let filter = self.gate.filter;
         if (call.runtime && !filter.with_runtime) || filter.needs_end() || !filter.wants_open(call) {
@@ -239,12 +250,12 @@ impl Lines for Text<'_> {
         let buf = &mut self.out.buf;
         push_bright_name(buf, call, self.colours);
         buf.push(b'(');
-        push_args(buf, call);
+        push_args(buf, call, texts);
         buf.extend_from_slice(b" <unfinished ...>\n");
         self.out.line_done();
     }
 
-    fn resumed(&mut self, call: &Call, _texts: &Texts) {
+    fn resumed(&mut self, call: &Call, texts: &Texts) {
         if !self.gate.passes(call) {
             return;
         }
@@ -253,7 +264,7 @@ impl Lines for Text<'_> {
         buf.extend_from_slice(b"<... ");
         push_bright_name(buf, call, self.colours);
         buf.extend_from_slice(b" resumed>)");
-        push_end(buf, call, self.colours);
+        push_end(buf, call, texts, self.colours);
         self.out.line_done();
     }
 

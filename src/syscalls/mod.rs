@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What the numbers in a system call event are called: calls per ABI, error numbers, signals.
+//! What the numbers in a system call event are called: calls per ABI, their arguments, error numbers, signals.
 //!
 //! Names are the kernel's own for that ABI, as its `unistd.h` has them after `__NR_` (`newfstatat`, `mmap2`, `_llseek`)
 //! and as libseccomp takes them. They are not always the names of the kernel's trace events (`newfstat`, `sendfile64`).
 //! The tables are generated from the headers user space is built with, see `tests/tables/generate`.
 
+mod args;
+mod args_table;
 mod class_table;
 mod errno;
 mod errno_table;
 mod list;
+mod sets;
+mod sets_table;
 mod signal;
 mod signal_table;
 mod table;
 
+pub use args::{arguments, outcome, Argument, Arguments, Outcome, ARGUMENTS_MAX};
+pub use args_table::kind;
 pub use errno::{errno_name, errno_text};
 pub use list::{SyscallList, UnknownWord};
+pub use sets::{split, Word};
 pub use signal::{si_code_name, signal_name};
 
 use core::cmp::Reverse;
