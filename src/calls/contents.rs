@@ -67,6 +67,9 @@ impl State {
                 return;
             }
             self.told |= bit;
+            if let (Text::String { bytes, cut: false }, true) = (text, self.files != 0 && self.path.is_none()) {
+                self.path = Some(bytes.into());
+            }
         }
         steps.text(self.ticket, arg, text);
     }

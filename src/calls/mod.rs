@@ -11,6 +11,7 @@
 //! [`Lines`]. What is not known is not made up: see [`End`] and [`Call::uncertain`].
 
 mod contents;
+mod descriptors;
 mod ending;
 mod lifecycle;
 mod order;
