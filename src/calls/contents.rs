@@ -8,10 +8,11 @@
 
 use crate::format::{Contents, Role, Value};
 use crate::ids::{CpuId, Pid, SyscallNr};
+use crate::syscalls;
 
 use super::pairing::{Phase, State, Tracker};
 use super::special::is_exec;
-use super::{Steps, Text, Texts};
+use super::{Call, Steps, Text, Texts};
 
 /// Strings that the kernel cuts off end so in its own events.
 const CUT: &[u8] = b"...";
@@ -67,6 +68,9 @@ impl State {
                 return;
             }
             self.told |= bit;
+            if let (Text::String { bytes, cut: false }, true) = (text, self.files != 0 && self.path.is_none()) {
+                self.path = Some(bytes.into());
+            }
         }
         steps.text(self.ticket, arg, text);
     }
@@ -82,7 +86,7 @@ fn string(bytes: &[u8]) -> Option<Text<'_>> {
 }
 
 /// Calls `take` for each argument that something is known of.
-fn each<'a>(contents: &Contents<'a>, args: Option<&[u64; 6]>, mut take: impl FnMut(u8, Text<'a>)) {
+fn each<'a>(contents: &Contents<'a>, call: Option<&Call>, mut take: impl FnMut(u8, Text<'a>)) {
     let mut kernel_text = None;
     // Where the elements of an array stand: the argument, and the address of the next one.
     let mut array: Option<(u8, u64)> = None;
@@ -106,11 +110,12 @@ fn each<'a>(contents: &Contents<'a>, args: Option<&[u64; 6]>, mut take: impl FnM
             },
             (Role::KernelText, Value::Bytes(bytes)) => kernel_text = Some(bytes),
             (Role::UserPointer, Value::Address(from)) if from != 0 => {
-                let (Some(bytes), Some(args)) = (kernel_text, args) else { continue };
-                for (arg, register) in (0..).zip(args) {
-                    // 32-bit programs leave the upper half as they please.
-                    if *register == from || (from <= u64::from(u32::MAX) && *register as u32 == from as u32) {
-                        take(arg, Text::String { bytes, cut: false });
+                let (Some(bytes), Some(call)) = (kernel_text, call) else { continue };
+                // Registers behind the last argument hold what they please, also this address.
+                let Some(known) = syscalls::arguments(call.abi, call.nr, &call.args) else { continue };
+                for argument in known.as_slice() {
+                    if argument.kind == syscalls::kind::STR && argument.value == from {
+                        take(argument.register, Text::String { bytes, cut: false });
                     }
                 }
             }
@@ -133,8 +138,8 @@ impl Tracker {
             Some(nr) if !inside || nr != state.call.nr => self.early.add(pid, nr, contents),
             None if !inside => {}
             _ => {
-                let args = state.call.args;
-                each(contents, Some(&args), |arg, text| state.tell(arg, text, steps));
+                let call = state.call;
+                each(contents, Some(&call), |arg, text| state.tell(arg, text, steps));
             }
         }
     }

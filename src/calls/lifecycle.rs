@@ -87,6 +87,14 @@ impl Tracker {
         let Some(slot) = self.tasks.born(ts, parent, child, comm, flags, |state| state.phase == Phase::Newborn) else {
             return;
         };
+        if let Some(mut descriptors) = self.descriptors.take() {
+            let of_parent = self.files_of(parent, &mut descriptors);
+            let files = descriptors.born(of_parent, flags.unwrap_or(0));
+            if let Some(task) = self.tasks.get_mut(slot) {
+                task.state.files = files;
+            }
+            self.descriptors = Some(descriptors);
+        }
         let mut thread = None;
         if let Some(task) = self.tasks.get_mut(slot) {
             task.state.phase = Phase::Newborn;
@@ -114,6 +122,9 @@ impl Tracker {
                 // The enter was lost, or came before the recording: an exit that follows is no refusal.
                 task.state.phase = Phase::Unknown;
             }
+            if let Some(descriptors) = &mut self.descriptors {
+                task.state.files = descriptors.execed(task.state.files);
+            }
             task.state.group = GroupEnd::default();
             task.state.end = ThreadEnd::default();
         }
@@ -131,6 +142,9 @@ impl Tracker {
         let phase = task.state.phase;
         leave_open(task, ts, steps);
         task.state.phase = Phase::Unknown;
+        if let Some(descriptors) = &mut self.descriptors {
+            descriptors.leave(std::mem::take(&mut task.state.files));
+        }
         if let (Some(votes), Phase::Inside | Phase::Leaving) = (&mut self.votes, phase) {
             if !task.settled && !task.state.end.by_signal() {
                 votes.ended_in(task.image, task.state.call.nr);

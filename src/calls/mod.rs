@@ -11,6 +11,7 @@
 //! [`Lines`]. What is not known is not made up: see [`End`] and [`Call::uncertain`].
 
 mod contents;
+mod descriptors;
 mod ending;
 mod lifecycle;
 mod order;
@@ -182,6 +183,11 @@ pub trait Steps {
 
     /// Something about an argument of a call that was entered and has not ended; see [`Texts::push`].
     fn text(&mut self, _ticket: u64, _arg: u8, _text: Text<'_>) {}
+
+    /// Whether what descriptors stand for is wanted: following them costs.
+    fn wants_texts(&self) -> bool {
+        false
+    }
 
     /// A call that was entered ended.
     fn closed(&mut self, ticket: u64, call: &Call);

@@ -196,6 +196,10 @@ impl<L: Lines> Steps for Order<'_, L> {
         self.push(Entry::Call(*call))
     }
 
+    fn wants_texts(&self) -> bool {
+        true
+    }
+
     fn text(&mut self, ticket: u64, arg: u8, text: Text<'_>) {
         if ticket >= self.first {
             let at = (ticket - self.base) as usize & (self.max - 1);

@@ -7,6 +7,7 @@
 //! `sched_process_exec`, on x86 with the new program's number; `rt_sigreturn` on x86 and arm64 exits with the number -1.
 
 use core::ops::ControlFlow;
+use std::rc::Rc;
 
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Result};
@@ -17,6 +18,7 @@ use crate::tasks::{Abis, Comm, Slot, Task, Tasks, Votes};
 use crate::words::quoted;
 
 use super::contents::EarlyContents;
+use super::descriptors::{Descriptors, Files};
 use super::ending::{GroupEnd, ThreadEnd};
 use super::lifecycle::about_recording;
 use super::special::{is_exec, is_sigreturn, special, ExecMark};
@@ -39,7 +41,7 @@ pub(super) enum Phase {
 }
 
 /// What is kept per task.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) phase: Phase,
     /// Time of its last call event.
@@ -51,6 +53,10 @@ pub(super) struct State {
     pub(super) ticket: u64,
     /// The arguments of that call whose strings have been told, a bit each.
     pub(super) told: u8,
+    /// The string that was told first, where descriptors are followed.
+    pub(super) path: Option<Rc<[u8]>>,
+    /// Its descriptors, where they are followed.
+    pub(super) files: Files,
     /// It has called execve and not entered a call since: the ABI of the program it ran before.
     pub(super) before_exec: Option<Abi>,
     /// Whether its own end is in sight.
@@ -80,6 +86,8 @@ impl Default for State {
             },
             ticket: 0,
             told: 0,
+            path: None,
+            files: 0,
             before_exec: None,
             end: ThreadEnd::default(),
             group: GroupEnd::default(),
@@ -106,6 +114,8 @@ pub struct Tracker {
     gap_end_known: Timestamp,
     pub(super) votes: Option<Votes>,
     pub(super) early: EarlyContents,
+    /// Where they are followed: not for a summary, which shows none.
+    pub(super) descriptors: Option<Box<Descriptors>>,
     /// Time of the newest event.
     now: Timestamp,
 }
@@ -130,9 +140,41 @@ impl Tracker {
             gap_end_known: 0,
             votes: (vote && abis.compat.is_some()).then(|| Votes::new(&abis)),
             early: EarlyContents::default(),
+            descriptors: None,
             tasks: Tasks::new(meta, abis),
             now: 0,
         })
+    }
+
+    /// Has it tell what descriptors stand for, from what was open at the start on.
+    pub fn follow_descriptors(&mut self, meta: &Meta) {
+        let Some(arch) = meta.arch() else { return };
+        let mut descriptors = Box::new(Descriptors::new(arch.native_abi(), arch.compat_abi()));
+        for known in &meta.tasks {
+            let slot = self.tasks.slot(0, known.tid);
+            let files = self.files_of(slot, &mut descriptors);
+            descriptors.was_in(files, known.cwd.as_bytes());
+            for open in &known.fds {
+                descriptors.was_open(files, open.fd, open.path.as_bytes());
+            }
+        }
+        self.descriptors = Some(descriptors);
+    }
+
+    /// The table of a task; threads of a process that were there before the recording share one.
+    pub(super) fn files_of(&mut self, slot: Slot, descriptors: &mut Descriptors) -> Files {
+        let Some(task) = self.tasks.get(slot) else { return 0 };
+        let (files, tgid, pid) = (task.state.files, task.tgid, task.pid);
+        if files != 0 {
+            return files;
+        }
+        let leader = if tgid != 0 && tgid != pid { self.tasks.find(tgid) } else { None };
+        let of_leader = leader.and_then(|leader| self.tasks.get(leader)).map_or(0, |leader| leader.state.files);
+        let files = if of_leader != 0 { descriptors.share(of_leader) } else { descriptors.make() };
+        if let Some(task) = self.tasks.get_mut(slot) {
+            task.state.files = files;
+        }
+        files
     }
 
     /// Tasks seen so far, the runtime's too.
@@ -192,9 +234,11 @@ impl Tracker {
             Item::Lost { cpu, from, to, count } => {
                 self.gap_end = self.gap_end.max(to);
                 self.gap_end_known = self.gap_end_known.max(to);
+                self.forget_descriptors();
                 steps.note(about_recording(from, What::Lost { cpu, from, to, count }));
             }
             Item::Damaged { cpu, ts, file, offset, error } => {
+                self.forget_descriptors();
                 // How far the missing events reach shows with the CPU's next one.
                 self.gap_end = Timestamp::MAX;
                 if !self.damaged.contains(&cpu) {
@@ -203,6 +247,22 @@ impl Tracker {
                 steps.note(about_recording(ts, What::Damaged { cpu, file, offset, error }));
             }
         }
+    }
+
+    fn forget_descriptors(&mut self) {
+        if let Some(descriptors) = &mut self.descriptors {
+            descriptors.forget();
+        }
+    }
+
+    #[inline(never)]
+    fn descriptors_entered(&mut self, slot: Slot, steps: &mut dyn Steps) {
+        let Some(mut descriptors) = self.descriptors.take() else { return };
+        self.files_of(slot, &mut descriptors);
+        if let Some(task) = self.tasks.get_mut(slot) {
+            descriptors.entered(&task.state, steps);
+        }
+        self.descriptors = Some(descriptors);
     }
 
     /// An event on `cpu`: if it was missing, it is so no more.
@@ -279,8 +339,12 @@ impl Tracker {
         state.before_exec = None;
         state.ticket = steps.opened(&state.call);
         state.told = 0;
+        state.path = None;
         if !self.early.is_empty() {
             self.early.entered(pid, nr, state, steps);
+        }
+        if self.descriptors.is_some() {
+            self.descriptors_entered(slot, steps);
         }
         if is_exec(abi, nr) {
             self.group(slot, |group| group.exec_entered(pid));
@@ -313,7 +377,10 @@ impl Tracker {
             call.uncertain = uncertain;
             call.tgid = task.tgid;
             call.runtime = task.runtime;
-            steps.closed(state.ticket, call);
+            if let Some(descriptors) = &mut self.descriptors {
+                descriptors.returned(state, steps);
+            }
+            steps.closed(state.ticket, &state.call);
             if state.before_exec.take().is_some() {
                 if let Some(abi) = self.exec_mark.abi(nr) {
                     task.abi = abi;

@@ -66,6 +66,17 @@ pub fn comm(tid: Pid) -> String {
     name
 }
 
+/// What one of a process's links leads to (`cwd`, `fd/3`); empty where it cannot be read.
+pub fn link(pid: Pid, name: &str) -> String {
+    let target = fs::read_link(format!("/proc/{pid}/{name}"));
+    target.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The numbers of a process's open descriptors.
+pub fn descriptors(pid: Pid) -> Vec<i32> {
+    numbers(Path::new(&format!("/proc/{pid}/fd")), "").unwrap_or_default()
+}
+
 /// The process (thread group) of a thread.
 pub fn thread_group(tid: Pid) -> Option<Pid> {
     // Name comes first and has newlines escaped, so the first Tgid line is the kernel's.

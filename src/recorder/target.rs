@@ -8,7 +8,7 @@ use crate::arch::Abi;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
 use crate::proc;
-use crate::recording::{ContainerMeta, InitialTask};
+use crate::recording::{ContainerMeta, InitialTask, OpenFile};
 use crate::words::split_once;
 
 /// How a recording was started.
@@ -81,11 +81,23 @@ impl Target {
                 Some(last) if last.tgid == tgid => last.abi.clone(),
                 _ => proc::abi(tgid).map_or("", Abi::name).to_owned(),
             };
-            tasks.push(InitialTask { tid: *tid, tgid, comm: proc::comm(*tid), abi });
+            let mut task = InitialTask { tid: *tid, tgid, comm: proc::comm(*tid), abi, ..InitialTask::default() };
+            if *tid == tgid {
+                task.cwd = proc::link(tgid, "cwd");
+                let left = FDS_MAX.saturating_sub(tasks.iter().map(|task| task.fds.len()).sum());
+                for fd in proc::descriptors(tgid).into_iter().take(left) {
+                    let path = proc::link(tgid, &format!("fd/{fd}"));
+                    task.fds.push(OpenFile { fd, path });
+                }
+            }
+            tasks.push(task);
         }
         tasks
     }
 }
+
+/// Most descriptors that are written down of all tasks together: they have room in meta.json beside the tasks.
+const FDS_MAX: usize = 256;
 
 /// Whether the last parts of a cgroup path name the container: as runc and crun (`ID`, `runc-ID.scope`), Docker
 /// (`docker-ID.scope`), CRI-O (`crio-ID.scope`), containerd (`cri-containerd-ID.scope`, `…:cri-containerd:ID`), Podman

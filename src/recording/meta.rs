@@ -144,6 +144,19 @@ pub struct InitialTask {
     pub comm: String,
     /// ABI by the ELF class of its program; empty where it could not be read.
     pub abi: String,
+    /// Its working directory; empty where it could not be read, and for threads but the first.
+    pub cwd: String,
+    /// Its open descriptors, or the first of them; none for threads but the first.
+    pub fds: Vec<OpenFile>,
+}
+
+/// A descriptor that was open when the recording began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenFile {
+    /// Its number.
+    pub fd: i32,
+    /// What /proc/PID/fd says that it stands for.
+    pub path: String,
 }
 
 /// How far the recording came.
@@ -215,7 +228,8 @@ record!(OptionsMeta {
 });
 record!(PageMeta { commit_offset: U32, commit_size: U32, data_offset: U32, data_size: U32 });
 record!(Trimmed { events: U64, segments: U64, bytes: U64 });
-record!(InitialTask { tid: I32, tgid: I32, comm: Text, abi: Text });
+record!(OpenFile { fd: I32, path: Text });
+record!(InitialTask { tid: I32, tgid: I32, comm: Text, abi: Text, cwd: Text, fds: List });
 record!(Meta {
     format_version: U32,
     tool: Text,
@@ -351,7 +365,13 @@ mod tests {
             host: HostMeta { machine: "x86_64".into(), cpus: 2, ..HostMeta::default() },
             page: PageMeta { commit_offset: 8, commit_size: 8, data_offset: 16, data_size: 4080 },
             anchors: vec![Anchor { trace_ns: 5, realtime_ns: 1_000 }],
-            tasks: vec![InitialTask { tid: 42, tgid: 42, comm: "runc:[2:INIT]".into(), abi: "x86_64".into() }],
+            tasks: vec![InitialTask {
+                tid: 42,
+                tgid: 42,
+                comm: "runc:[2:INIT]".into(),
+                abi: "x86_64".into(),
+                ..InitialTask::default()
+            }],
             state: "complete".into(),
             stats: vec![CpuStats { cpu: 1, read: 10, overrun: 2, ..CpuStats::default() }],
             trimmed: Trimmed { events: 7, segments: 1, bytes: 4096 },

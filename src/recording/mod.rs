@@ -23,7 +23,7 @@ mod writer;
 pub use damage::Damage;
 pub use formats::{Formats, HEADER_EVENT, HEADER_PAGE};
 pub use meta::{
-    Anchor, ContainerMeta, CpuStats, EndState, HostMeta, InitialTask, Meta, OptionsMeta, PageMeta, Trimmed,
+    Anchor, ContainerMeta, CpuStats, EndState, HostMeta, InitialTask, Meta, OpenFile, OptionsMeta, PageMeta, Trimmed,
     FORMAT_VERSION, META_MAX,
 };
 pub use meta_file::MetaFile;

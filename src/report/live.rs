@@ -33,7 +33,9 @@ impl<'a> Live<'a> {
 
     fn new(meta: &Meta, options: &Options, printer: Box<dyn Printer<'a> + 'a>) -> Result<Live<'a>> {
         let order = Order::live(printer, options.filter.needs_end());
-        Ok(Live { tracker: Tracker::new(meta, None, false)?, order })
+        let mut tracker = Tracker::new(meta, None, false)?;
+        tracker.follow_descriptors(meta);
+        Ok(Live { tracker, order })
     }
 
     /// Takes the next item.

@@ -241,6 +241,9 @@ fn end(out: &mut out::Out<'_>, mut outcome: Outcome) -> Result<Outcome> {
 fn pass(recording: &Recording, abis: Option<Abis>, vote: bool, steps: &mut dyn Steps) -> Result<(Outcome, Abis)> {
     let meta = &recording.meta;
     let mut tracker = Tracker::new(meta, abis, vote)?;
+    if steps.wants_texts() {
+        tracker.follow_descriptors(meta);
+    }
     let mut stream = recording.stream(Tail::Use)?;
     let whole = tracker.follow(&mut stream, Timestamp::MAX, steps)?;
     tracker.finish(steps);

@@ -11,6 +11,7 @@ fn meta(tasks: &[(Pid, Pid, &str, &str)]) -> Meta {
         tgid,
         comm: comm.into(),
         abi: abi.into(),
+        ..InitialTask::default()
     };
     Meta { tasks: tasks.iter().map(initial).collect(), ..Meta::default() }
 }

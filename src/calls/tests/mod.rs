@@ -3,6 +3,7 @@
 //!
 //! A string is `PID NAME(first argument)=result`, with a mark for each way a call can end; durations follow as `<ns>`.
 
+mod descriptors;
 mod ending;
 mod order;
 mod pairing;
