@@ -296,7 +296,7 @@ pub fn outcome(abi: Abi, nr: SyscallNr, registers: &[u64; ARGUMENTS_MAX], ret: i
         call::SCHED_GETSCHEDULER => named(false, "", kind::SET_SCHED),
         call::IOPRIO_GET => named(false, "", kind::SET_IOPRIO),
         // MEMBARRIER_CMD_QUERY
-        call::MEMBARRIER if ret != 0 && registers.first().map_or(false, |value| *value as u32 == 0) => {
+        call::MEMBARRIER if ret != 0 && registers.first().is_some_and(|value| *value as u32 == 0) => {
             named(true, "", kind::SET_MEMBARRIER)
         }
         call::FCNTL | call::FCNTL64 => match second {
