@@ -160,7 +160,7 @@ pub(crate) fn push_octal(buf: &mut Vec<u8>, value: u64) {
         shift -= 3;
     }
     // `%#03o`: the zero in front is one of the three where it suffices.
-    if value >> shift & 7 != 0 && (shift == 6 || value >> 6 != 0) {
+    if shift >= 6 && value >> 6 != 0 {
         buf.push(b'0');
     }
     loop {

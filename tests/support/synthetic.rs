@@ -60,7 +60,7 @@ pub fn meta(cpus: u16) -> Meta {
         clock: "local".into(),
         anchors: vec![Anchor { trace_ns: START, realtime_ns: WALL }],
         options: OptionsMeta { mode: "continuous".into(), buffer_size_kb: 1408, ..OptionsMeta::default() },
-        tasks: vec![InitialTask { tid: 100, tgid: 100, comm: "sh".into(), abi: String::new() }],
+        tasks: vec![InitialTask { tid: 100, tgid: 100, comm: "sh".into(), ..InitialTask::default() }],
         ..Meta::default()
     }
 }
