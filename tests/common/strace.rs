@@ -120,7 +120,8 @@ pub fn of_report(text: &str) -> Tasks {
         if rest.starts_with("---") || rest.starts_with("+++") {
             continue;
         }
-        let rest = rest.rsplit_once(" <").map_or(rest, |(before, time)| if time.ends_with('>') { before } else { rest });
+        let rest =
+            rest.rsplit_once(" <").map_or(rest, |(before, time)| if time.ends_with('>') { before } else { rest });
         let call = parse(rest).unwrap_or_else(|| panic!("the report has {rest}"));
         tasks.push(task, call);
     }
