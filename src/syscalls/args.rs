@@ -347,7 +347,11 @@ mod tests {
             assert!(without.len() < least, "{abi}: {without:?}");
             assert!(!without.contains(&"openat") && !without.contains(&"sigreturn"), "{abi}: {without:?}");
             for (nr, name) in all(abi) {
-                for argument in arguments(abi, nr, &[u64::MAX; 6]).iter().flat_map(|found| found.as_slice()) {
+                let found = arguments(abi, nr, &[u64::MAX; 6]).unwrap_or_default();
+                let mut names: Vec<&str> = found.as_slice().iter().map(Argument::name).collect();
+                names.sort_unstable();
+                assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{abi} {name}: {names:?}");
+                for argument in found.as_slice() {
                     assert!(!argument.name().is_empty() && argument.register < 6, "{abi} {name}");
                     assert!(argument.is_64bit || argument.value <= u64::from(u32::MAX), "{abi} {name}");
                 }
