@@ -64,7 +64,7 @@ const REALTIME: u64 = 1;
 /// The trace clock: the first of the numbers that a writer may give to clocks of its own.
 const TRACE_CLOCK: u64 = 64;
 
-/// Arguments with their names, for the annotations of a slice.
+/// Arguments with their names, for the annotations of a slice: the one place that knows what they are called.
 fn arguments(call: &Call, _texts: &Texts, push: &mut dyn FnMut(&[u8], &[u8])) {
     let mut value = Vec::new();
     for (digit, register) in (b'0'..).zip(registers(call)) {
@@ -193,7 +193,7 @@ impl<'a> Perfetto<'a> {
         let found = self.tracks.find(pid, tgid, comm);
         let track = found.track;
         if let Some(closed) = found.replaced {
-            push_slice_end(&mut self.out.buf, self.clock.realtime(closed.ended), closed.uuid);
+            push_slice_end(&mut self.out.buf, self.clock.realtime(closed.ended).min(ts), closed.uuid);
         }
         if found.news {
             self.describe(pid, tgid, comm, ts, &track);
@@ -456,6 +456,12 @@ impl Perfetto<'_> {
                 }
             }
             end_packet(buf, packet);
+        }
+        if let What::Exec { old_pid, .. } = &note.what {
+            // It goes on under its process's number.
+            if *old_pid != note.pid {
+                self.tracks.exited(*old_pid);
+            }
         }
         if is_exit {
             if let Some((uuid, comm)) = self.tracks.leader(note.pid) {
