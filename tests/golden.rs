@@ -282,12 +282,14 @@ fn a_reader_that_goes_away_ends_the_report_early_and_without_error() {
         log.call(0, 100, 39, &[], 1, 100);
     }
     let recording = log.finish(EndState::Complete, "");
-    for report in [report::text as Report, report::json] {
+    for report in [report::text as Report, report::json, report::perfetto] {
         let outcome = report(&recording, &footer(), &mut Head(100_000)).unwrap();
         assert!(outcome.closed && !outcome.is_partial());
         assert!(outcome.counts.records < 40_000, "it reads on for nobody");
     }
-    assert!(report::summary(&recording, &footer(), &mut Head(0)).unwrap().closed);
+    for report in [report::summary as Report, report::trace_dat] {
+        assert!(report(&recording, &footer(), &mut Head(0)).unwrap().closed);
+    }
     remove(&recording);
 }
 
@@ -357,6 +359,9 @@ fn every_line_of_json_is_an_object_and_damage_ends_no_report() {
         let (summary, _) = made(report::summary_json, &recording, &options);
         made(report::text, &recording, &options);
         made(report::summary, &recording, &options);
+        for export in [report::trace_dat as Report, report::perfetto] {
+            assert_eq!(export(&recording, &options, &mut Vec::new()).unwrap().counts, outcome.counts);
+        }
         damaged += u32::from(outcome.counts.damaged > 0);
         assert!(outcome.counts.damaged == 0 || outcome.is_partial());
         for line in lines.lines().chain(summary.lines()) {

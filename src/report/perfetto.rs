@@ -197,7 +197,7 @@ impl<'a> Perfetto<'a> {
         let found = self.tracks.find(pid, tgid, comm);
         let track = found.track;
         if let Some(closed) = found.replaced {
-            push_slice_end(&mut self.out.buf, self.clock.realtime(closed.ended), closed.uuid);
+            push_slice_end(&mut self.out.buf, self.clock.realtime(closed.ended).min(ts), closed.uuid);
         }
         if found.news {
             self.describe(pid, tgid, comm, ts, &track);
@@ -460,6 +460,12 @@ impl Perfetto<'_> {
                 }
             }
             end_packet(buf, packet);
+        }
+        if let What::Exec { old_pid, .. } = &note.what {
+            // It goes on under its process's number.
+            if *old_pid != note.pid {
+                self.tracks.exited(*old_pid);
+            }
         }
         if is_exit {
             if let Some((uuid, comm)) = self.tracks.leader(note.pid) {

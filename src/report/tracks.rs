@@ -26,7 +26,7 @@ pub(crate) struct Track {
 pub(crate) struct Closed {
     /// The track.
     pub uuid: u64,
-    /// When it ended, trace clock.
+    /// When it ended at the latest, trace clock.
     pub ended: Timestamp,
 }
 

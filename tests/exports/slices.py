@@ -46,8 +46,10 @@ def expected(path):
         if kind == 'call':
             name = line.get('name') or 'syscall_' + hex(line['nr'] & 0xffffffff)
             flags = [flag for flag in FLAGS if line.get(flag)]
-            args = {f'arg{n}': value for n, value in enumerate(line.get('args', []))}
-            args.update(line.get('arguments', {}))
+            # By name where the lines have names.
+            args = line.get('arguments')
+            if args is None:
+                args = {f'arg{n}': value for n, value in enumerate(line.get('args', []))}
             ret = line.get('ret')
             calls.append({
                 'ts': ts, 'pid': line['pid'], 'tgid': line.get('tgid', 0), 'comm': line['comm'], 'name': name,
