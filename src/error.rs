@@ -5,11 +5,11 @@
 //! The remedy, where one is known, is kept apart so that it can be printed on a line of its own. Exit codes are decided
 //! here and nowhere else.
 
-use core::fmt::{self, Write};
+use core::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::words::split_once;
+use crate::words::{quoted, split_once};
 
 /// `Result` with our [`Error`].
 pub type Result<T> = core::result::Result<T, Error>;
@@ -218,27 +218,7 @@ pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('"')?;
-        for c in self.0.chars() {
-            match c {
-                '"' | '\\' => {
-                    f.write_char('\\')?;
-                    f.write_char(c)?;
-                }
-                '\n' => f.write_str("\\n")?,
-                // Control characters; spaces without width, marks and overrides of the direction; private use.
-                '\0'..='\x1f'
-                | '\x7f'..='\u{9f}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{e000}'..='\u{f8ff}'
-                | '\u{feff}'
-                | '\u{e0000}'.. => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-                _ => f.write_char(c)?,
-            }
-        }
-        f.write_char('"')
+        f.write_str(&quoted(self.0))
     }
 }
 

@@ -36,7 +36,7 @@ pub fn quoted(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             char if breaks(char) => {
                 out.push_str("\\u{");
-                for shift in [12, 8, 4, 0].into_iter().filter(|shift| *shift == 0 || code >> shift != 0) {
+                for shift in [20, 16, 12, 8, 4, 0].into_iter().filter(|shift| *shift == 0 || code >> shift != 0) {
                     out.push(char::from(
                         b"0123456789abcdef".get((code >> shift & 15) as usize).copied().unwrap_or(b'?'),
                     ));
@@ -50,15 +50,18 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
-/// Whether a character could break a line or a terminal: C0 and C1 controls, and the marks that turn the direction of
-/// writing.
+/// Whether a character could break a line or a terminal, or hide: control characters; spaces without width, marks and
+/// overrides of the direction; private use.
 pub fn breaks(char: char) -> bool {
     matches!(char,
         '\0'..='\x1f'
         | '\x7f'..='\u{9f}'
         | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
-        | '\u{2066}'..='\u{2069}')
+        | '\u{2060}'..='\u{206f}'
+        | '\u{e000}'..='\u{f8ff}'
+        | '\u{feff}'
+        | '\u{e0000}'..)
 }
 
 /// What stands before and behind the first `mark`. The texts are short: std's searcher for long ones is 2 KB of code.

@@ -119,7 +119,7 @@ fn text_with_the_runtimes_part_is_as_it_was() {
     let recording = fixture("golden-runtime");
     let mut options = footer();
     options.filter.with_runtime = true;
-    options.filter.syscalls = Some(SyscallList::parse("prctl,execve", Arch::X86_64).unwrap());
+    options.filter.syscalls = Some(Box::new(SyscallList::parse("prctl,execve", Arch::X86_64).unwrap()));
     options.utc_offset_s = 3600;
     let (text, _) = made(report::text, &recording, &options);
     remove(&recording);

@@ -79,7 +79,7 @@ fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
             let arch = meta
                 .arch()
                 .ok_or_else(|| Error::unsupported(format!("system call tables for {}", meta.host.machine)))?;
-            Some(args::syscall_list(*list, arch)?)
+            Some(Box::new(args::syscall_list(*list, arch)?))
         }
     };
     let pid = match args.pid {

@@ -19,6 +19,7 @@ use nix::sys::stat::Mode;
 use super::run_state::RunState;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Timestamp;
+use crate::words::quoted;
 
 /// Connections served at once; one more is answered `busy`.
 pub const CLIENTS_MAX: usize = 32;
@@ -237,7 +238,7 @@ fn understand(line: &str) -> Result<Reply> {
     }
     match line.strip_prefix("at ").and_then(|ts| ts.parse().ok()) {
         Some(ts) => Ok(Reply::At(ts)),
-        None => Err(Error::malformed(format!("the recorder answered {line:?}"), None)),
+        None => Err(Error::malformed("the recorder answered ".to_owned() + &quoted(line), None)),
     }
 }
 

@@ -35,10 +35,10 @@ fn add(ranges: &mut Vec<Range>, (first, last): Range) {
 }
 
 /// The numbers of the calls that are in one of the lists, in either ABI.
-fn ranges(lists: &[SyscallList], arch: Arch) -> Vec<Range> {
+fn ranges(lists: &[&SyscallList], arch: Arch) -> Vec<Range> {
     let native = arch.native_abi();
     let abis = [native, arch.compat_abi().unwrap_or(native)];
-    let excludes = lists.iter().any(SyscallList::excludes);
+    let excludes = lists.iter().any(|list| list.excludes());
     let mut found = Vec::new();
     // x86 and arm64 leave rt_sigreturn with the number -1. Numbers beyond the tables have no name to be excluded by.
     let mut next = -1;
@@ -116,14 +116,14 @@ pub(super) fn filters(list: Option<SyscallList>, errors_only: bool, arch: Arch) 
             // As the kernel's IS_ERR_VALUE: results of mmap are negative numbers, too.
             text.push_str("ret<0&&ret>=-4095");
         }
-        if let Some(list) = list {
+        if let Some(list) = &list {
             text.push_str(if errors { "&&(" } else { "" });
-            push_ranges(text, &ranges(&[list, kept], arch));
+            push_ranges(text, &ranges(&[list, &kept], arch));
             text.push_str(if errors { ")" } else { "" });
         }
         if errors {
             text.push_str("||");
-            push_ranges(text, &ranges(&[kept], arch));
+            push_ranges(text, &ranges(&[&kept], arch));
         }
     }
     texts

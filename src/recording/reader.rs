@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::format::Event;
 use crate::ids::{CpuId, Timestamp};
 use crate::sys;
+use crate::words::quoted;
 
 /// One file of sub-buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,10 +157,9 @@ impl Recording {
     pub fn stream(&self, tail: Tail) -> Result<Stream> {
         if self.meta.arch().is_none() {
             // Byte order and tables of another machine would be guessed.
-            return Err(Error::unsupported(format!(
-                "a decoder for recordings of the machine {:?}",
-                self.meta.host.machine
-            )));
+            return Err(Error::unsupported(
+                "a decoder for recordings of the machine ".to_owned() + &quoted(&self.meta.host.machine),
+            ));
         }
         let layout = self.meta.layout()?;
         let mut by_cpu: Vec<(CpuId, Vec<u32>)> = Vec::new();

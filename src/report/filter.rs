@@ -15,11 +15,11 @@ use crate::syscalls::SyscallList;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// The recording's own `--syscalls`.
-    pub recorded_syscalls: Option<SyscallList>,
+    pub recorded_syscalls: Option<Box<SyscallList>>,
     /// The recording's own `--errors-only`.
     pub recorded_errors_only: bool,
     /// Only these calls.
-    pub syscalls: Option<SyscallList>,
+    pub syscalls: Option<Box<SyscallList>>,
     /// Only calls that failed or were refused.
     pub errors_only: bool,
     /// Only this task: a thread, or a process with all its threads.
@@ -42,7 +42,10 @@ impl Filter {
         let list = Some(meta.options.syscalls.as_str()).filter(|list| !list.is_empty());
         Filter {
             // A list that only a later version knows has chosen in the kernel already.
-            recorded_syscalls: list.zip(meta.arch()).and_then(|(list, arch)| SyscallList::parse(list, arch).ok()),
+            recorded_syscalls: list
+                .zip(meta.arch())
+                .and_then(|(list, arch)| SyscallList::parse(list, arch).ok())
+                .map(Box::new),
             recorded_errors_only: meta.options.errors_only,
             ..Filter::default()
         }

@@ -387,7 +387,7 @@ impl<'a> Printer<'a> for JsonLines<'a> {
         let json = &mut self.json;
         json.clear();
         json.begin_object().field_str("type", "log").key("ts").quoted_u64(line.real);
-        for (name, value) in [("stream", line.stream), ("file", line.file.as_os_str().as_bytes())] {
+        for (name, value) in [("stream", line.stream.as_bytes()), ("file", line.file.as_os_str().as_bytes())] {
             if !value.is_empty() {
                 json.key(name).bytes(value);
             }

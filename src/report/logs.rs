@@ -34,7 +34,7 @@ pub(crate) struct LogLine<'a> {
     /// The time it bears, nanoseconds since 1970.
     pub real: u64,
     /// `stdout` or `stderr`; empty where the log does not say.
-    pub stream: &'a [u8],
+    pub stream: &'static str,
     /// Without the line's end.
     pub text: &'a [u8],
     /// The file as it was given; empty for what a recording itself holds.
@@ -63,6 +63,32 @@ enum Format {
     Plain,
 }
 
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stream {
+    #[default]
+    Unknown,
+    Out,
+    Err,
+}
+
+impl Stream {
+    fn from_name(name: &[u8]) -> Option<Stream> {
+        match name {
+            b"stdout" => Some(Stream::Out),
+            b"stderr" => Some(Stream::Err),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Unknown => "",
+            Stream::Out => "stdout",
+            Stream::Err => "stderr",
+        }
+    }
+}
+
 /// A line of Docker's.
 #[derive(Default)]
 struct DockerLine {
@@ -78,7 +104,7 @@ record!(DockerLine { log: Text, stream: Text, time: Text });
 struct Said {
     /// Nanoseconds since 1970.
     real: u64,
-    stream: Vec<u8>,
+    stream: Stream,
     text: Vec<u8>,
     /// More of it follows in another line.
     partial: bool,
@@ -92,7 +118,12 @@ fn parse(format: Format, line: &[u8]) -> Option<Said> {
         let mut text = docker.log.into_bytes();
         let partial = text.last() != Some(&b'\n');
         text.truncate(text.len() - usize::from(!partial));
-        return Some(Said { real, stream: docker.stream.into_bytes(), text, partial });
+        return Some(Said {
+            real,
+            stream: Stream::from_name(docker.stream.as_bytes()).unwrap_or_default(),
+            text,
+            partial,
+        });
     }
     let (real, rest) = rfc3339_prefix(line, None)?;
     let rest = rest.strip_prefix(b" ").unwrap_or(rest);
@@ -108,12 +139,8 @@ fn parse(format: Format, line: &[u8]) -> Option<Said> {
         None if text.is_empty() => text,
         _ => return None,
     };
-    ((stream == b"stdout" || stream == b"stderr") && (*tag == b'F' || *tag == b'P')).then(|| Said {
-        real,
-        stream: stream.to_vec(),
-        text: text.to_vec(),
-        partial: *tag == b'P',
-    })
+    let stream = Stream::from_name(stream)?;
+    matches!(tag, b'F' | b'P').then(|| Said { real, stream, text: text.to_vec(), partial: *tag == b'P' })
 }
 
 /// A file that is being read.
@@ -132,7 +159,7 @@ struct Log {
     /// The time so far, nanoseconds since 1970.
     so_far: u64,
     /// The stream of the line before.
-    stream: Vec<u8>,
+    stream: Stream,
     /// What parts of a line there are so far: of standard output and standard error.
     parts: [Option<Said>; 2],
 }
@@ -148,7 +175,7 @@ impl Log {
             count: LogCount { file: path.to_owned(), ..LogCount::default() },
             next: None,
             so_far: 0,
-            stream: Vec::new(),
+            stream: Stream::Unknown,
             parts: [None, None],
         })
     }
@@ -212,7 +239,7 @@ impl Log {
 
     /// Joins the parts of a line; `None` while there are more to come.
     fn join(&mut self, said: Said) -> Option<Said> {
-        let slot = self.parts.get_mut(usize::from(said.stream == b"stderr"))?;
+        let slot = self.parts.get_mut(usize::from(said.stream == Stream::Err))?;
         let partial = said.partial;
         let whole = match slot.take() {
             None => said,
@@ -240,7 +267,7 @@ impl Log {
             let said = if self.read_line(&mut line)? {
                 match self.parse(&line)? {
                     Some(said) => {
-                        self.stream.clone_from(&said.stream);
+                        self.stream = said.stream;
                         match self.join(said) {
                             Some(whole) => whole,
                             None => continue,
@@ -250,8 +277,12 @@ impl Log {
                     // A message of several lines has its time in the first.
                     None => {
                         self.count.untimed += 1;
-                        let stream = self.stream.clone();
-                        Said { real: self.so_far, stream, text: core::mem::take(&mut line), partial: false }
+                        Said {
+                            real: self.so_far,
+                            stream: self.stream,
+                            text: core::mem::take(&mut line),
+                            partial: false,
+                        }
                     }
                 }
             } else {
@@ -347,7 +378,7 @@ impl<'a> Merged<'a> {
             if let Some(log) = self.logs.get_mut(at) {
                 if let Some((ts, said)) = log.next.take() {
                     let Said { real, stream, text, .. } = &said;
-                    let line = LogLine { ts, real: *real, stream, text, file: &log.count.file };
+                    let line = LogLine { ts, real: *real, stream: stream.name(), text, file: &log.count.file };
                     if in_recording && self.printer.log(&line) {
                         log.count.shown += 1;
                     } else {
@@ -417,7 +448,7 @@ mod tests {
 
     fn said(format: Format, line: &str) -> Option<(u64, String, String, bool)> {
         let said = parse(format, line.as_bytes())?;
-        Some((said.real, String::from_utf8(said.stream).unwrap(), String::from_utf8(said.text).unwrap(), said.partial))
+        Some((said.real, said.stream.name().to_owned(), String::from_utf8(said.text).unwrap(), said.partial))
     }
 
     #[test]

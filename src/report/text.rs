@@ -272,13 +272,22 @@ impl Lines for Text<'_> {
         if !self.gate.filter.wants_note(note) {
             return;
         }
-        let colours = self.colours;
-        match &note.what {
+        let colour = match &note.what {
             What::Exec { .. } | What::Fork { .. } => return,
+            What::Signal { .. } | What::Exit(Cause::Killed(_) | Cause::KilledFromOutside) => self.colours.signal,
+            What::Exit(_) => b"",
+            What::Lost { .. } | What::Damaged { .. } => self.colours.loss,
+        };
+        if note.pid != 0 {
+            self.begin(note.pid, &note.comm, note.ts);
+        } else {
+            self.gate.tally.shown += 1;
+        }
+        let (buf, time) = (&mut self.out.buf, &mut self.time);
+        buf.extend_from_slice(colour);
+        match &note.what {
+            What::Exec { .. } | What::Fork { .. } => {}
             What::Signal { sig, code } => {
-                self.begin(note.pid, &note.comm, note.ts);
-                let buf = &mut self.out.buf;
-                buf.extend_from_slice(colours.signal);
                 buf.extend_from_slice(b"--- ");
                 push_signal(buf, *sig);
                 buf.extend_from_slice(b" {si_code=");
@@ -289,18 +298,11 @@ impl Lines for Text<'_> {
                 buf.extend_from_slice(b"} ---");
             }
             What::Exit(cause) => {
-                self.begin(note.pid, &note.comm, note.ts);
-                let buf = &mut self.out.buf;
-                let killed = matches!(cause, Cause::Killed(_) | Cause::KilledFromOutside);
-                buf.extend_from_slice(if killed { colours.signal } else { b"" });
                 buf.extend_from_slice(b"+++ ");
                 push_cause(buf, *cause);
                 buf.extend_from_slice(b" +++");
             }
             What::Lost { cpu, from, to, count } => {
-                self.gate.tally.shown += 1;
-                let (buf, time) = (&mut self.out.buf, &mut self.time);
-                buf.extend_from_slice(colours.loss);
                 buf.extend_from_slice(b"*** ");
                 if let Some(count) = count {
                     push_u64(buf, *count);
@@ -315,9 +317,6 @@ impl Lines for Text<'_> {
                 buf.extend_from_slice(b" ***");
             }
             What::Damaged { cpu, file, offset, error } => {
-                self.gate.tally.shown += 1;
-                let buf = &mut self.out.buf;
-                buf.extend_from_slice(colours.loss);
                 buf.extend_from_slice(b"*** damaged data of CPU ");
                 push_u64(buf, u64::from(*cpu));
                 buf.extend_from_slice(b" at byte ");
@@ -329,8 +328,10 @@ impl Lines for Text<'_> {
                 buf.extend_from_slice(b" ***");
             }
         }
-        self.out.buf.extend_from_slice(colours.off);
-        self.out.buf.push(b'\n');
+        if !colour.is_empty() {
+            buf.extend_from_slice(self.colours.off);
+        }
+        buf.push(b'\n');
         self.out.line_done();
     }
 
@@ -393,7 +394,7 @@ impl<'a> Printer<'a> for Text<'a> {
         if line.stream.is_empty() {
             push_safe_text(buf, line.file.file_name().unwrap_or_default().as_bytes());
         } else {
-            push_safe_text(buf, line.stream);
+            buf.extend_from_slice(line.stream.as_bytes());
         }
         buf.extend_from_slice(b": ");
         push_safe_text(buf, line.text);

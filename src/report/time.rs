@@ -270,6 +270,7 @@ pub fn parse_rfc3339(text: &str, utc_offset_s: i32) -> Option<u64> {
 
 /// Nanoseconds since 1970 of the RFC 3339 time that a text begins with, and what follows. Without a zone it is in that of
 /// `utc_offset_s`, and none where that is not given.
+#[inline(never)]
 pub fn rfc3339_prefix(text: &[u8], utc_offset_s: Option<i32>) -> Option<(u64, &[u8])> {
     let (century, rest) = two(text)?;
     let (year, rest) = two(rest)?;

@@ -19,6 +19,7 @@ use super::stats::BufferStats;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{CpuId, Pid};
 use crate::sys::{self, read_text};
+use crate::words::quoted;
 
 /// What the names of our instances begin with; `gc` removes such instances and no others.
 pub const INSTANCE_PREFIX: &str = "ftrace-analyzer-";
@@ -67,7 +68,9 @@ impl Instance {
     fn write(&self, file: &str, value: &str) -> Result<()> {
         let path = self.path.join(file);
         let mut handle = OpenOptions::new().append(true).open(&path).map_err(|why| Error::io("open", &path, why))?;
-        handle.write_all(value.as_bytes()).map_err(|why| Error::io(&format!("write {value:?} to"), &path, why))
+        handle
+            .write_all(value.as_bytes())
+            .map_err(|why| Error::io(&["write ", &quoted(value), " to"].concat(), &path, why))
     }
 
     /// Writes a number into a file that not all kernels have; false where it is not there.
@@ -170,12 +173,7 @@ impl Instance {
     /// Sets an event's filter; `0` removes it. Before the event is on: a change waits for RCU.
     pub fn set_filter(&self, system: &str, name: &str, filter: &str) -> Result<()> {
         let file = format!("events/{system}/{name}/filter");
-        let path = self.path.join(&file);
-        self.write(&file, filter).map_err(|why| match why.errno() {
-            Some(nix::libc::EINVAL) => Error::unsupported(format!("an event filter of {} bytes", filter.len())),
-            Some(errno) => Error::io("write", &path, std::io::Error::from_raw_os_error(errno)),
-            None => why,
-        })
+        self.write(&file, filter).map_err(|why| why.told_as(file + " does not take it"))
     }
 
     /// Switches writing into the buffer on or off.
