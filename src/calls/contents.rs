@@ -93,7 +93,7 @@ fn each<'a>(contents: &Contents<'a>, call: Option<&Call>, mut take: impl FnMut(u
     let mut ended = false;
     for (role, value) in contents.iter() {
         match (role, value) {
-            (Role::String(arg), Value::Bytes(bytes)) => {
+            (Role::Text(arg), Value::Bytes(bytes)) => {
                 if let Some(text) = string(bytes) {
                     take(arg, text);
                 }

@@ -16,7 +16,7 @@ use crate::words::number;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The string at an argument.
-    String(u8),
+    Text(u8),
     /// Address of the next element of the array at an argument; 0 behind the last.
     Pointer(u8),
     /// The string at that address.
@@ -64,7 +64,7 @@ pub fn parts<'a>(format: &'a EventFormat<'a>) -> impl Iterator<Item = Part> + 'a
             // What listxattr and the like fill in; at the enter there is nothing in it.
             let arguments = format.fields().skip_while(|(name, _)| *name != "__syscall_nr").skip(1);
             let arg = arguments.map(|(name, _)| name).position(|name| name == of && name != "list")?;
-            return (field.kind == Kind::DataLoc).then_some(Role::String(arg as u8));
+            return (field.kind == Kind::DataLoc).then_some(Role::Text(arg as u8));
         }
         match name {
             "kernel_text" => return Some(Role::KernelText),
@@ -74,7 +74,7 @@ pub fn parts<'a>(format: &'a EventFormat<'a>) -> impl Iterator<Item = Part> + 'a
         let (kind, rest) = (name.get(..1)?, name.get(1..)?);
         let arg = number(rest.split('_').next()?)? as u8;
         match kind {
-            "s" => Some(Role::String(arg)),
+            "s" => Some(Role::Text(arg)),
             "p" => Some(Role::Pointer(arg)),
             "e" => Some(Role::Element(arg)),
             "d" => Some(Role::Data(arg)),
@@ -113,7 +113,7 @@ fn value<'a>(part: &Part, data: &'a [u8]) -> Option<Value<'a>> {
         }
         Role::Data(_) => Some(Value::Bytes(bytes)),
         // The NUL belongs to what is stored: nothing at all is what a probe leaves that met an address without memory.
-        Role::String(_) | Role::Element(_) | Role::KernelText => {
+        Role::Text(_) | Role::Element(_) | Role::KernelText => {
             let text = bytes.split(|byte| *byte == 0).next()?;
             Some(if bytes.is_empty() { Value::Unread } else { Value::Bytes(text) })
         }
@@ -154,7 +154,7 @@ mod tests {
         let data = record(38, &[b"old\0", b"new name\0"], 48);
         let contents = Contents::new(nr_place(&format), &parts, &data);
         assert_eq!(contents.nr, Some(38));
-        let expected = [(Role::String(1), Value::Bytes(b"old")), (Role::String(3), Value::Bytes(b"new name"))];
+        let expected = [(Role::Text(1), Value::Bytes(b"old")), (Role::Text(3), Value::Bytes(b"new name"))];
         assert_eq!(contents.iter().collect::<Vec<_>>(), expected);
     }
 
@@ -189,7 +189,7 @@ mod tests {
         let data = record(38, &[b"old\0", b"new\0"], 48);
         for end in 0..data.len() {
             let contents = Contents::new(nr_place(&format), &parts, &data[..end]);
-            assert_eq!(contents.iter().last(), Some((Role::String(3), Value::Unread)), "{end}");
+            assert_eq!(contents.iter().last(), Some((Role::Text(3), Value::Unread)), "{end}");
         }
     }
 }

@@ -145,7 +145,7 @@ mod tests {
             ("fcntl", &[3, 99, 7], "3, 0x63, 0x7"),
             ("prctl", &[38, 1, 0, 0, 0], "PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0"),
             ("prctl", &[1, 9], "PR_SET_PDEATHSIG, SIGKILL"),
-            ("clock_gettime", &[0xffff_ffd6, 0], "MAKE_PROCESS_CPUCLOCK(5, CPUCLOCK_SCHED), NULL"),
+            ("clock_gettime", &[0xffff_ffd2, 0], "MAKE_PROCESS_CPUCLOCK(5, CPUCLOCK_SCHED), NULL"),
             ("mknod", &[16, 0o020_644, 0x501], "0x10, S_IFCHR|0644, makedev(0x5, 0x1)"),
             ("chmod", &[16, 0], "0x10, 000"),
             ("chown", &[16, 0xffff_ffff, 0], "0x10, -1, 0"),

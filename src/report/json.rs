@@ -132,7 +132,7 @@ impl<'a> JsonLines<'a> {
             buf.extend_from_slice(b"\"]");
             push_arguments(buf, call, texts, &mut self.scratch);
         }
-        if !texts.is_empty() {
+        if texts.iter().any(|(_, text)| !matches!(text, Text::Target(_) | Text::Data(_))) {
             push_strings(buf, texts);
         }
         if matches!(call.end, End::Returned | End::StartUnknown | End::Refused) {

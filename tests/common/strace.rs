@@ -110,6 +110,23 @@ pub fn of_strace(text: &str) -> Tasks {
     tasks
 }
 
+/// Without the paths behind descriptors (`3</path>`), which strace prints with -y only.
+fn without_targets(line: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find('<') {
+        let (before, behind) = rest.split_at(at);
+        kept.push_str(before);
+        let end = behind.find('>').filter(|_| before.ends_with(|last: char| last.is_ascii_digit() || last == 'D'));
+        let skipped = end.map_or(1, |end| end + 1);
+        if end.is_none() {
+            kept.push('<');
+        }
+        rest = &behind[skipped..];
+    }
+    kept + rest
+}
+
 /// Our text report.
 pub fn of_report(text: &str) -> Tasks {
     let mut tasks = Tasks(Vec::new());
@@ -122,6 +139,7 @@ pub fn of_report(text: &str) -> Tasks {
         }
         let rest =
             rest.rsplit_once(" <").map_or(rest, |(before, time)| if time.ends_with('>') { before } else { rest });
+        let rest = &without_targets(rest);
         let call = parse(rest).unwrap_or_else(|| panic!("the report has {rest}"));
         tasks.push(task, call);
     }
