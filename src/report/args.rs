@@ -173,7 +173,7 @@ mod tests {
             shown(Abi::Arm, "openat", &[0xffff_ff9c, 16, 0x24000]),
             "AT_FDCWD, 0x10, O_RDONLY|O_LARGEFILE|O_DIRECTORY"
         );
-        assert_eq!(shown(Abi::I386, "semctl", &[1, 0, 0x100, 0]), "1, 0, IPC_64|IPC_RMID, 0");
+        assert_eq!(shown(Abi::I386, "semctl", &[1, 0, 0x100, 0]), "1, 0, IPC_64|IPC_RMID, NULL");
     }
 
     #[test]
