@@ -9,24 +9,10 @@ mod live;
 mod strace;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use live::{run, skip, which, Live};
 use strace::{compare, of_report, of_strace, Printed, Score};
-
-/// tests/common/many_calls.c by `compiler`, or why not.
-fn many_calls(compiler: &str, dir: &Path) -> Result<PathBuf, String> {
-    let program = dir.join("many-calls");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/many_calls.c");
-    let mut command = Command::new(compiler);
-    command.args(["-O1", "-w", "-static", "-o"]).arg(&program).arg(source);
-    match command.status() {
-        Ok(status) if status.success() => Ok(program),
-        Ok(_) => Err(format!("{compiler} links no static programs here")),
-        Err(why) => Err(format!("no {compiler}: {why}")),
-    }
-}
 
 /// The marks around what is compared.
 fn mark(number: &'static str) -> impl Fn(&Printed) -> bool {
@@ -46,13 +32,13 @@ fn compared(live: &Live, program: &Path, known: &dyn Fn(&Printed, &Printed, usiz
     };
     fresh();
     let traced = live.path("strace.txt");
-    let mut command = live.command("setarch");
-    command.args(["-R", "strace", "-f", "-qq", "-X", "abbrev", "-e", "verbose=none", "-s", "4096", "-o"]).arg(&traced);
+    let mut command = live.command("strace");
+    command.args(["-f", "-qq", "-X", "abbrev", "-e", "verbose=none", "-s", "4096", "-o"]).arg(&traced);
     command.arg(program).current_dir(&work);
     run(command, b"").expect_code(0);
     fresh();
     let mut command = live.command(live::BIN);
-    command.args(["run", "-q", "--name", "many", "--", "setarch", "-R", program]).current_dir(&work);
+    command.args(["run", "-q", "--name", "many", "--", program]).current_dir(&work);
     run(command, b"").expect_code(0);
     let report = live.bin(&["report", "many"]).expect_code(0);
     let theirs = of_strace(&fs::read_to_string(traced).unwrap());
@@ -107,7 +93,7 @@ fn meant(theirs: &Printed, ours: &Printed, at: usize) -> bool {
 fn every_call_and_argument_is_what_strace_prints() {
     let test = "every_call_and_argument_is_what_strace_prints";
     let Some(live) = Live::new(test, &[]) else { return };
-    let program = missing_strace().map_or_else(|| many_calls("cc", &live.path("")), Err);
+    let program = missing_strace().map_or_else(|| live::many_calls(false), Err);
     match program {
         Ok(program) => assert_all(test, &compared(&live, &program, &meant), 600),
         Err(why) => skip(test, &why),
@@ -118,8 +104,7 @@ fn every_call_and_argument_is_what_strace_prints() {
 fn every_call_and_argument_of_a_32_bit_program_is_what_strace_prints() {
     let test = "every_call_and_argument_of_a_32_bit_program_is_what_strace_prints";
     let Some(live) = Live::new(test, &[live::Work32]) else { return };
-    let compiler = if cfg!(target_arch = "aarch64") { "arm-linux-gnueabihf-gcc" } else { "i686-linux-gnu-gcc" };
-    let program = missing_strace().map_or_else(|| many_calls(compiler, &live.path("")), Err);
+    let program = missing_strace().map_or_else(|| live::many_calls(true), Err);
     match program {
         Ok(program) => assert_all(test, &compared(&live, &program, &meant), 500),
         Err(why) => skip(test, &why),
