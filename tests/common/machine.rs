@@ -129,7 +129,8 @@ pub fn work() -> Option<&'static Path> {
 pub fn work32() -> Option<&'static Path> {
     static WORK: OnceLock<Option<PathBuf>> = OnceLock::new();
     let made = WORK.get_or_init(|| {
-        let program = if BOARD { "/board/compat/live-work".into() } else { compiled(CC32, "live_work", "live-work32")? };
+        let program =
+            if BOARD { "/board/compat/live-work".into() } else { compiled(CC32, "live_work", "live-work32")? };
         // 64 is what it says to no mode at all.
         Command::new(&program).status().is_ok_and(|status| status.code() == Some(64)).then_some(program)
     });
