@@ -72,13 +72,14 @@ fn least_known(means: &str, narrow: bool) -> usize {
     }
 }
 
-/// Compares, prints the scores beside libtest's own output, and asserts them.
+/// Compares, tells the scores (also to the file that FTRACE_ANALYZER_SCORE_LOG names), and asserts them.
 #[track_caller]
-fn assert_all(test: &str, live: &Live, program: &Path, narrow: bool) {
+fn assert_all(live: &Live, program: &Path, narrow: bool) {
     for (means, score) in compared(live, program, narrow) {
         let text = format!(
-            "{test}, strings by {means}: {} calls ({} names): name, result and errno equal in {}; {} arguments: {} equal; \
-             {} from memory: {} known, {} equal\n",
+            "compared with strace{}, strings by {means}: {} calls ({} names): name, result and errno equal in {}; {} \
+             arguments: {} equal; {} from memory: {} known, {} equal\n",
+            if narrow { ", 32-bit program" } else { "" },
             score.calls,
             score.names.len(),
             score.calls_equal,
@@ -88,7 +89,7 @@ fn assert_all(test: &str, live: &Live, program: &Path, narrow: bool) {
             score.memory_known,
             score.memory_equal
         );
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+        live::tell(&text, "FTRACE_ANALYZER_SCORE_LOG");
         assert!(score.differences.is_empty(), "{text}{}", score.differences.join("\n"));
         assert_eq!((score.calls_equal, score.arguments_equal), (score.calls, score.arguments));
         assert_eq!(score.memory_equal, score.memory_known);
@@ -133,7 +134,7 @@ fn every_call_and_argument_is_what_strace_prints() {
     let Some(live) = Live::new(test, &[]) else { return };
     let program = missing_strace().map_or_else(|| live::many_calls(false), Err);
     match program {
-        Ok(program) => assert_all(test, &live, &program, false),
+        Ok(program) => assert_all(&live, &program, false),
         Err(why) => skip(test, &why),
     }
 }
@@ -144,7 +145,7 @@ fn every_call_and_argument_of_a_32_bit_program_is_what_strace_prints() {
     let Some(live) = Live::new(test, &[live::Work32]) else { return };
     let program = missing_strace().map_or_else(|| live::many_calls(true), Err);
     match program {
-        Ok(program) => assert_all(test, &live, &program, true),
+        Ok(program) => assert_all(&live, &program, true),
         Err(why) => skip(test, &why),
     }
 }

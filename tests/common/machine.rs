@@ -159,12 +159,16 @@ pub fn skip(test: &str, why: &str) {
 
 /// Skips a test for what this kernel was built without: nothing that CI could install. The boards have kernels with it.
 pub fn kernel_lacks(test: &str, why: &str) {
-    let line = format!("SKIPPED live::{test}: {why}\n");
+    tell(&format!("SKIPPED live::{test}: {why}\n"), "FTRACE_ANALYZER_SKIP_LOG");
+}
+
+/// Writes a line to standard error and appends it to the file that `variable` names.
+pub fn tell(line: &str, variable: &str) {
     // Not eprint!, which libtest keeps to itself while a test passes.
     let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(path) = std::env::var_os("FTRACE_ANALYZER_SKIP_LOG") {
+    if let Some(path) = std::env::var_os(variable) {
         let log = File::options().create(true).append(true).open(path);
-        log.and_then(|mut log| log.write_all(line.as_bytes())).expect("write FTRACE_ANALYZER_SKIP_LOG");
+        log.and_then(|mut log| log.write_all(line.as_bytes())).unwrap_or_else(|why| panic!("write {variable}: {why}"));
     }
 }
 
