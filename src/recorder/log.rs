@@ -7,10 +7,11 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 
-use super::run_state::make_run_dir;
+use super::run_state::{make_run_dir, run_dir};
 use crate::calendar::Utc;
 use crate::sys::realtime_ns;
 
@@ -18,6 +19,11 @@ use crate::sys::realtime_ns;
 const LOG_MAX: u64 = 256 << 10;
 /// Longest line, in bytes.
 const LINE_MAX: usize = 1024;
+
+/// The file; its directory is there once anything of ours has run.
+pub fn log_path() -> PathBuf {
+    run_dir().join("hook.log")
+}
 
 /// Appends a line with the time, and passes it to the system log where there is one. Failures are nobody's to hear.
 pub fn log(line: &str) {
@@ -29,7 +35,7 @@ pub fn log(line: &str) {
         text.push(if character == '\n' { ' ' } else { character });
     }
     if let Ok(dir) = make_run_dir() {
-        let path = dir.join("hook.log");
+        let path = log_path();
         if fs::symlink_metadata(&path).is_ok_and(|file| file.len() > LOG_MAX) {
             let _ = fs::rename(&path, dir.join("hook.log.1"));
         }

@@ -8,6 +8,7 @@ mod files;
 mod process;
 mod start;
 mod time;
+mod trap;
 
 pub use files::{make_dir, make_dirs, names, numbers, read_on, read_text, remove_dir_with_files, value_of};
 pub use process::{
@@ -15,3 +16,4 @@ pub use process::{
 };
 pub use start::{begin, exit, Stdio};
 pub use time::{monotonic_ms, realtime_ns, sleep_ms};
+pub use trap::log_traps;

@@ -28,8 +28,8 @@ macro_rules! c_main {
 }
 
 /// What the standard library's runtime does for a program before `main`: descriptors that are closed get /dev/null, so that
-/// no file of ours is taken for one of them, and writing into a closed pipe is an error instead of the end. Gives the
-/// arguments.
+/// no file of ours is taken for one of them, and writing into a closed pipe is an error instead of the end. And what a trap
+/// says. Gives the arguments.
 ///
 /// # Safety
 ///
@@ -44,6 +44,7 @@ pub unsafe fn begin(count: i32, words: *const *const core::ffi::c_char) -> Vec<O
         }
     }
     ignore_signal(Signal::SIGPIPE);
+    super::trap::tell_traps();
     let mut arguments = Vec::new();
     for at in 0..usize::try_from(count).unwrap_or(0) {
         // SAFETY: by the contract of this function.
