@@ -5,12 +5,14 @@
 //! Source: the manual pages of section 2 named at each function.
 
 mod files;
+mod heap;
 mod process;
 mod start;
 mod time;
 mod trap;
 
 pub use files::{make_dir, make_dirs, names, numbers, read_on, read_text, remove_dir_with_files, value_of};
+pub use heap::Heap;
 pub use process::{
     close_others, detach_stdio, fork, ignore_signal, lower_nice, pidfd_open, reset_signals, set_name, Forked,
 };

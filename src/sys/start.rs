@@ -14,7 +14,8 @@ use nix::sys::signal::Signal;
 
 use super::process::ignore_signal;
 
-/// Makes a function that takes the arguments and gives the exit code the C library's `main`.
+/// Makes a function that takes the arguments and gives the exit code the C library's `main`; in a static binary with a heap
+/// of ours, for Rust and for the C library (opendir, realpath).
 #[macro_export]
 macro_rules! c_main {
     ($main:path) => {
@@ -23,6 +24,32 @@ macro_rules! c_main {
         extern "C" fn main(count: i32, words: *const *const core::ffi::c_char) -> i32 {
             // SAFETY: these are what the C library has given us.
             i32::from($main(unsafe { $crate::sys::begin(count, words) }))
+        }
+
+        #[cfg(target_env = "musl")]
+        #[allow(unsafe_code)]
+        mod heap {
+            use core::ffi::c_void;
+
+            #[global_allocator]
+            static HEAP: $crate::sys::Heap = $crate::sys::Heap::new();
+
+            #[no_mangle]
+            extern "C" fn malloc(size: usize) -> *mut c_void {
+                // SAFETY: any size is allowed.
+                unsafe { HEAP.c_alloc(size) }.cast()
+            }
+
+            #[no_mangle]
+            extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+                malloc(count.saturating_mul(size))
+            }
+
+            #[no_mangle]
+            unsafe extern "C" fn free(block: *mut c_void) {
+                // SAFETY: the C library frees what it was given.
+                unsafe { HEAP.c_free(block.cast()) }
+            }
         }
     };
 }
