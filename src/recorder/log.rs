@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
@@ -13,7 +12,7 @@ use nix::fcntl::OFlag;
 
 use super::run_state::{make_run_dir, run_dir};
 use crate::calendar::Utc;
-use crate::sys::realtime_ns;
+use crate::sys::{self, realtime_ns};
 
 /// Size in bytes at which the log is put aside as `hook.log.1`: /run is memory.
 const LOG_MAX: u64 = 256 << 10;
@@ -39,12 +38,7 @@ pub fn log(line: &str) {
         if fs::symlink_metadata(&path).is_ok_and(|file| file.len() > LOG_MAX) {
             let _ = fs::rename(&path, dir.join("hook.log.1"));
         }
-        let file = fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
-            .open(&path);
+        let file = sys::open(&path, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOFOLLOW);
         if let Ok(mut file) = file {
             let now = Utc::from_unix(realtime_ns() / 1_000_000_000);
             let _ = file.write_all(format!("{now} UTC [{}] {text}\n", std::process::id()).as_bytes());

@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -79,6 +79,19 @@ pub unsafe fn begin(count: i32, words: *const *const core::ffi::c_char) -> Vec<O
         arguments.push(OsStr::from_bytes(word.to_bytes()).to_owned());
     }
     arguments
+}
+
+/// A variable of the environment that is not empty. Nothing of ours changes the environment.
+pub fn variable(name: &str) -> Option<OsString> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: a string that ends in NUL; what comes back stays where it is, as there is no thread and no setenv.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: getenv gives such strings.
+    let value = unsafe { CStr::from_ptr(value) }.to_bytes();
+    (!value.is_empty()).then(|| OsStr::from_bytes(value).to_owned())
 }
 
 /// Ends the process at once, without destructors: nothing of ours is buffered anywhere.
