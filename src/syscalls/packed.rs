@@ -38,6 +38,9 @@ const SQUASH: [u16; 33] = [
     3975, 4022, 4050, 4068, 4079, 4085, 4089, 4092, 4093, 4094,
 ];
 
+/// How far a probability goes toward a bit, by how often it has: 1 / (times + 1.5), of 65536.
+const RATES: [i32; 7] = [43690, 26214, 18724, 14563, 11915, 10082, 8738];
+
 fn squash(x: i32) -> i32 {
     if !(-2047..=2047).contains(&x) {
         return if x > 0 { 4095 } else { 1 };
@@ -107,8 +110,9 @@ fn unpack() -> Vec<u8> {
                 let Some(slot) = slots.get_mut(place) else { continue };
                 let (chance, count) = (i32::from(*slot >> 4), i32::from(*slot & 15));
                 let wanted = if bit { 4095 } else { 0 };
-                let chance = chance + (wanted - chance) * 2 / (2 * count + 3);
-                *slot = (chance << 4 | (count + 1).min(6)) as u16;
+                let rate = RATES.get(count as usize).copied().unwrap_or(0);
+                let chance = chance + (((wanted - chance) * rate) >> 16);
+                *slot = (chance << 4 | (count + 1).min(RATES.len() as i32 - 1)) as u16;
             }
             partial = partial << 1 | u32::from(bit);
         }

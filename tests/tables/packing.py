@@ -6,6 +6,8 @@ The method is that of the PAQ family (M. Mahoney, "Data Compression Explained", 
 """
 SQUASH = [1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2047, 2549, 2994, 3348, 3607, 3785, 3901,
           3975, 4022, 4050, 4068, 4079, 4085, 4089, 4092, 4093, 4094]
+# How far a probability goes toward a bit, by how often it has: 1 / (times + 1.5), of 65536.
+RATES = [131072 // (2 * times + 3) for times in range(7)]
 ORDERS = 4
 MULTIPLIER, SPREAD, FOLD = 0x2F0B4C47, 0x9E3779B1, 0x85EBCA6B
 ALL = 0xFFFFFFFF
@@ -18,10 +20,6 @@ def squash(x):
         return 1
     weight, at = x & 127, (x >> 7) + 16
     return (SQUASH[at] * (128 - weight) + SQUASH[at + 1] * weight + 64) >> 7
-
-
-def toward_zero(a, b):
-    return a // b if a >= 0 else -(-a // b)
 
 
 def pack(data):
@@ -63,8 +61,8 @@ def pack(data):
             for k in inputs:
                 row[k] += votes[k] * error + 0x2000 >> 14
                 chance_here, count = slots[places[k]] >> 4, slots[places[k]] & 15
-                chance_here += toward_zero(((4095 if bit else 0) - chance_here) * 2, 2 * count + 3)
-                slots[places[k]] = chance_here << 4 | min(count + 1, 6)
+                chance_here += ((4095 if bit else 0) - chance_here) * RATES[count] >> 16
+                slots[places[k]] = chance_here << 4 | min(count + 1, len(RATES) - 1)
             partial = partial << 1 | bit
         word = (word + byte) * MULTIPLIER & ALL if chr(byte).isascii() and chr(byte).isalpha() else 0
     out += (low + 0xFFFFFF & ~0xFFFFFF & ALL if low else 0).to_bytes(4, "big").rstrip(b"\0") or b"\0"
