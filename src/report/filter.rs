@@ -75,6 +75,12 @@ impl Filter {
         !(bounds || task || self.errors_only || self.syscalls.is_some())
     }
 
+    /// Whether it chooses by tasks, times or durations, of which counts know nothing.
+    pub fn is_of_tasks_or_times(&self) -> bool {
+        let calls_alone = Filter { syscalls: None, errors_only: false, ..self.clone() };
+        self.with_runtime || !calls_alone.is_all()
+    }
+
     /// Whether the time, of the trace clock, is between the bounds.
     #[inline]
     pub fn in_time(&self, ts: Timestamp) -> bool {
