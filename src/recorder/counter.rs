@@ -18,9 +18,30 @@ use crate::recording::{CallCounts, Formats, Meta, FORMAT_VERSION};
 use crate::ringbuf::{Cursor, Missed, Page, PageLayout};
 use crate::syscalls::{number, PRIVATE_CALLS};
 use crate::tracefs::{parse_hist, Instance};
+use crate::words::split_once;
 
-/// Tasks that are known to run 32-bit programs on a 64-bit kernel; further ones count as the kernel's own. 4 bytes each.
-const COMPAT_MAX: usize = 1 << 16;
+/// Tasks, by a bit each up to the highest: half a megabyte where the kernel has its most, 4 KiB where it has 32768.
+#[derive(Debug, Default)]
+struct Tasks(Vec<u64>);
+
+impl Tasks {
+    #[inline]
+    fn has(&self, pid: Pid) -> bool {
+        self.0.get(pid as usize / 64).is_some_and(|word| word >> (pid % 64) & 1 != 0)
+    }
+
+    fn set(&mut self, pid: Pid, there: bool) {
+        let at = pid as usize / 64;
+        // The kernel's highest number is below 2^22.
+        if there && at >= self.0.len() && pid >> 22 == 0 {
+            self.0.resize(at + 1, 0);
+        }
+        if let Some(word) = self.0.get_mut(at) {
+            let bit = 1 << (pid % 64);
+            *word = if there { *word | bit } else { *word & !bit };
+        }
+    }
+}
 
 /// One CPU's sub-buffer, and where we are in it.
 #[derive(Debug, Default)]
@@ -45,10 +66,10 @@ pub(super) struct Counter {
     errors_only: bool,
     arch: Arch,
     init: Pid,
-    /// Tasks that run programs of the compat ABI, sorted.
-    compat: Vec<Pid>,
+    /// Tasks that run programs of the compat ABI.
+    compat: Tasks,
     /// Tasks between their exec and its exit.
-    execing: Vec<Pid>,
+    execing: Tasks,
     native_seen: bool,
     compat_seen: bool,
 }
@@ -66,8 +87,8 @@ impl Counter {
             errors_only: meta.options.errors_only,
             arch,
             init: meta.init_pid,
-            compat: Vec::new(),
-            execing: Vec::new(),
+            compat: Tasks::default(),
+            execing: Tasks::default(),
             native_seen: false,
             compat_seen: false,
             counts: before.unwrap_or_else(|| {
@@ -167,10 +188,10 @@ impl Counter {
         let pid = common.pid;
         match self.schema.decode(common.id, data) {
             Event::SysExit { nr, ret } => {
-                if !self.execing.is_empty() || PRIVATE_CALLS.0 <= nr {
+                if PRIVATE_CALLS.0 <= nr || self.execing.has(pid) {
                     self.look_for_mark(pid, nr);
                 }
-                let compat = self.is_compat(pid);
+                let compat = self.compat.has(pid);
                 match self.counts.number(compat, nr) {
                     Some(count) => {
                         count.exits += 1;
@@ -180,7 +201,7 @@ impl Counter {
                 }
             }
             Event::SysEnter { nr, .. } => {
-                let compat = self.is_compat(pid);
+                let compat = self.compat.has(pid);
                 if let Some(count) = self.counts.number(compat, nr) {
                     count.enters += 1;
                 }
@@ -189,20 +210,13 @@ impl Counter {
         }
     }
 
-    #[inline]
-    fn is_compat(&self, pid: Pid) -> bool {
-        !self.compat.is_empty() && self.compat.binary_search(&pid).is_ok()
-    }
-
     /// What happens to tasks.
     #[cold]
     fn follow(&mut self, event: Event<'_>) {
         match event {
             Event::Fork { parent, child, .. } => {
                 self.counts.tasks += 1;
-                if self.is_compat(parent) {
-                    self.set_compat(child, true);
-                }
+                self.compat.set(child, self.compat.has(parent));
             }
             Event::Exec { pid, .. } => {
                 if !self.counts.started && pid == self.init {
@@ -214,13 +228,11 @@ impl Counter {
                 }
                 // Its file may be gone by now, or the task; then its first calls may tell.
                 self.set_abi(pid, proc::abi(pid));
-                if self.arch == Arch::X86_64 && !self.hist {
-                    self.execing.push(pid);
-                }
+                self.execing.set(pid, self.arch == Arch::X86_64);
             }
             Event::Exit { pid, .. } => {
-                self.set_compat(pid, false);
-                self.execing.retain(|known| *known != pid);
+                self.compat.set(pid, false);
+                self.execing.set(pid, false);
             }
             Event::Other { .. } => self.counts.damaged += 1,
             _ => {}
@@ -238,13 +250,9 @@ impl Counter {
             }
             return;
         }
-        let before = self.execing.len();
-        self.execing.retain(|known| *known != pid);
-        if self.execing.len() < before {
-            let native = self.arch.native_abi();
-            let mark = [native, compat].into_iter().find(|abi| number(*abi, "execve") == Some(nr));
-            self.set_abi(pid, mark);
-        }
+        self.execing.set(pid, false);
+        let native = self.arch.native_abi();
+        self.set_abi(pid, [native, compat].into_iter().find(|abi| number(*abi, "execve") == Some(nr)));
     }
 
     /// Notes which ABI a task's program is of, if that is known.
@@ -253,56 +261,46 @@ impl Counter {
         let is_compat = Some(abi) == self.arch.compat_abi();
         self.compat_seen |= is_compat;
         self.native_seen |= !is_compat;
-        self.set_compat(pid, is_compat);
-    }
-
-    fn set_compat(&mut self, pid: Pid, is_compat: bool) {
-        match self.compat.binary_search(&pid) {
-            Ok(at) if !is_compat => {
-                self.compat.remove(at);
-            }
-            Err(at) if is_compat && self.compat.len() < COMPAT_MAX => self.compat.insert(at, pid),
-            _ => {}
-        }
+        self.compat.set(pid, is_compat);
     }
 
     /// Takes the counts from the kernel's histograms, which go on.
     pub fn read_histograms(&mut self, instance: &Instance) -> Result<()> {
-        let mut parts = Vec::new();
+        let counts = &mut self.counts;
+        counts.numbers.clear();
+        (counts.hits, counts.dropped) = (0, 0);
+        let (mut parts, mut private) = (0, false);
         for event in ["sys_enter", "sys_exit"] {
             let text = instance.read(&["events/raw_syscalls/", event, "/hist"].concat())?;
-            for part in parse_hist(&text, "id")? {
-                parts.push((event, part));
-            }
+            parts += parse_hist(&text, "id", &mut |trigger, nr, hits| {
+                let Some(nr) = nr else {
+                    counts.dropped += hits;
+                    return;
+                };
+                counts.hits += hits;
+                let nr = nr as SyscallNr;
+                private |= (PRIVATE_CALLS.0..=PRIVATE_CALLS.1).contains(&nr);
+                let Some(count) = counts.number(false, nr) else { return };
+                if event == "sys_enter" {
+                    count.enters = hits;
+                    return;
+                }
+                let failed = split_once(trigger, FAILED).is_some();
+                if failed {
+                    count.errors = hits;
+                }
+                if !failed || self.errors_only {
+                    count.exits = hits;
+                }
+            })?;
         }
-        if parts.len() != if self.errors_only { 2 } else { 3 } {
+        if parts != if self.errors_only { 2 } else { 3 } {
             return Err(Error::malformed("the kernel's histograms are not those that were made", None));
         }
-        let is_private = |(nr, _): &(i64, u64)| (PRIVATE_CALLS.0.into()..=PRIVATE_CALLS.1.into()).contains(nr);
-        let marked = parts.iter().any(|(_, part)| part.entries.iter().any(is_private));
-        self.compat_seen |= marked && self.arch.compat_abi() == Some(Abi::Arm);
-        let compat = self.compat_seen && !self.native_seen;
-        let counts = &mut self.counts;
+        self.compat_seen |= private && self.arch.compat_abi() == Some(Abi::Arm);
         counts.mixed = self.compat_seen && self.native_seen;
-        counts.numbers.clear();
-        (counts.hits, counts.dropped, counts.others) = (0, 0, 0);
-        for (event, part) in parts {
-            counts.dropped += part.dropped;
-            let failed = part.trigger.contains(FAILED);
-            for (nr, hits) in part.entries {
-                counts.hits += hits;
-                let Some(count) = counts.number(compat, nr as SyscallNr) else { continue };
-                match event {
-                    "sys_enter" => count.enters = hits,
-                    _ if failed => {
-                        count.errors = hits;
-                        if self.errors_only {
-                            count.exits = hits;
-                        }
-                    }
-                    _ => count.exits = hits,
-                }
-            }
+        for count in &mut counts.numbers {
+            count.compat = self.compat_seen && !self.native_seen;
         }
         Ok(())
     }

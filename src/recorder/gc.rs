@@ -13,7 +13,7 @@ use super::counter::Counter;
 use super::drain::Drain;
 use super::event_loop::final_stats;
 use super::run_state::{all_states, running, RunState};
-use super::session::read_anchor;
+use super::session::{read_anchor, read_formats};
 use super::strings::release;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Timestamp;
@@ -104,8 +104,7 @@ fn drain_into(instance: &Instance, dir: &Path, kept: &Path, meta: &mut Meta) -> 
     let mut store = Store::reopen(dir, meta, &cpus)?;
     let mut drain = Drain::open(instance, &cpus, meta.layout()?.subbuf_size())?;
     if meta.counts_only() {
-        let recording = Recording::open(dir)?;
-        let mut counter = Counter::new(meta, recording.formats(), cpus.len(), counts_left([dir, kept]))?;
+        let mut counter = Counter::new(meta, &read_formats(instance)?, cpus.len(), counts_left([dir, kept]))?;
         while counter.everything(instance, &mut drain, Timestamp::MAX)? > 0 {}
         counter.save(dir)?;
     }

@@ -89,16 +89,10 @@ impl Plan {
                     plan.hist = true;
                     return Ok((plan, without_start));
                 }
+                // They stay, paused, until the instance goes.
                 Err(why) => {
-                    for counted in &plan.counted {
-                        let _ = instance.add_trigger(
-                            "raw_syscalls",
-                            counted.0,
-                            &trigger(counted, "").replace("hist:", "!hist:"),
-                        );
-                    }
                     note =
-                        Some(["counted from events, for the kernel takes no histograms: ", &why.to_string()].concat());
+                        Some(["counted from events, for the kernel takes no histograms: ", &why.to_string()].concat())
                 }
             }
         }

@@ -88,7 +88,7 @@ fn start_stamp(realtime_ns: u64) -> String {
 }
 
 /// The kernel's descriptions of the events, as they are in this instance.
-fn read_formats(instance: &Instance) -> Result<Formats> {
+pub(super) fn read_formats(instance: &Instance) -> Result<Formats> {
     let mut formats = Formats::default();
     formats.push(HEADER_PAGE, &instance.read(HEADER_PAGE)?);
     if let Ok(text) = instance.read(HEADER_EVENT) {

@@ -165,8 +165,10 @@ impl CallCounts {
         if counts.format_version == 0 {
             return Err(Error::malformed("calls.json has no format_version", None));
         }
-        counts.numbers.sort_unstable_by_key(|count| (count.compat, count.nr));
-        counts.numbers.dedup_by_key(|count| (count.compat, count.nr));
+        let mut last = None;
+        if counts.numbers.iter().any(|count| last.replace((count.compat, count.nr)) >= Some((count.compat, count.nr))) {
+            return Err(Error::malformed("calls.json is not in order", None));
+        }
         Ok(counts)
     }
 

@@ -77,8 +77,8 @@ impl Filter {
 
     /// Whether it chooses by tasks, times or durations, of which counts know nothing.
     pub fn is_of_tasks_or_times(&self) -> bool {
-        let calls_alone = Filter { syscalls: None, errors_only: false, ..self.clone() };
-        self.with_runtime || !calls_alone.is_all()
+        let bounds = self.since.is_some() || self.until.is_some() || self.min_duration.is_some();
+        bounds || self.pid.is_some() || self.comm.is_some() || self.with_runtime
     }
 
     /// Whether the time, of the trace clock, is between the bounds.

@@ -236,17 +236,22 @@ pub fn remarks(recording: &Recording, options: &Options, outcome: &Outcome) -> V
 
 /// Counts, errors and times per system call, as `strace -c -w` prints them.
 pub fn summary(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
-    let (sums, outcome) = summary::gather(recording, options)?;
-    let mut out = out::Out::new(to);
-    summary::push_table(&mut out.buf, &recording.meta, options, &sums, &outcome);
-    end(&mut out, outcome)
+    summed_up(recording, options, to, false)
 }
 
 /// As [`summary`], as one JSON object.
 pub fn summary_json(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
+    summed_up(recording, options, to, true)
+}
+
+#[inline(never)]
+fn summed_up(recording: &Recording, options: &Options, to: &mut dyn Write, as_json: bool) -> Result<Outcome> {
     let (sums, outcome) = summary::gather(recording, options)?;
     let mut out = out::Out::new(to);
-    json::push_summary(&mut out.buf, recording, &sums, &outcome);
+    match as_json {
+        true => json::push_summary(&mut out.buf, recording, &sums, &outcome),
+        false => summary::push_table(&mut out.buf, &recording.meta, options, &sums, &outcome),
+    }
     end(&mut out, outcome)
 }
 

@@ -272,29 +272,23 @@ const HEAD: &str = "\
 % time     seconds    avg µs    p50 µs    p99 µs    max µs     calls    errors syscall
 ------ ----------- --------- --------- --------- --------- --------- --------- ----------------
 ";
+const COUNTS_HEAD: &str = "\
+    calls    errors syscall
+--------- --------- ----------------
+";
+const COUNTS_RULE: &str = "--------- --------- ----------------\n";
 const RULE: &str = "\
 ------ ----------- --------- --------- --------- --------- --------- --------- ----------------
 ";
 
-/// Characters of the columns of times: all but the last three.
-const TIMES: usize = 59;
-
-/// A line of the head without its first characters.
-fn skip(line: &str, count: usize) -> &str {
-    line.char_indices().nth(count).and_then(|(at, _)| line.get(at..)).unwrap_or(line)
-}
-
 /// Appends the table and what is to be known about it.
 pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums: &Sums<'_>, outcome: &Outcome) {
-    // The last three columns are all that counts have.
-    let from = if sums.mixed.is_some() { TIMES } else { 0 };
+    let counts_only = sums.mixed.is_some();
     if sums.total.calls > 0 {
-        for line in HEAD.split_inclusive('\n') {
-            buf.extend_from_slice(skip(line, from).as_bytes());
-        }
+        buf.extend_from_slice(if counts_only { COUNTS_HEAD } else { HEAD }.as_bytes());
         let many_abis = sums.many_abis();
         for row in sums.sorted() {
-            push_row(buf, row, sums.total.total, from > 0);
+            push_row(buf, row, sums.total.total, counts_only);
             push_name(buf, row.abi, row.nr);
             if many_abis {
                 buf.extend_from_slice(b" (");
@@ -304,11 +298,11 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
             buf.push(b'\n');
         }
         if sums.others.calls > 0 {
-            push_row(buf, &sums.others, sums.total.total, from > 0);
+            push_row(buf, &sums.others, sums.total.total, counts_only);
             buf.extend_from_slice(b"(other numbers)\n");
         }
-        buf.extend_from_slice(skip(RULE, from).as_bytes());
-        push_row(buf, &sums.total, sums.total.total, from > 0);
+        buf.extend_from_slice(if counts_only { COUNTS_RULE } else { RULE }.as_bytes());
+        push_row(buf, &sums.total, sums.total.total, counts_only);
         buf.extend_from_slice(b"total\n\n");
     }
     buf.extend_from_slice(b"# ");
@@ -326,7 +320,7 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
     buf.extend_from_slice(b" failed");
     for (count, what) in [
         (sums.total.refused, " refused or answered by seccomp"),
-        (if from > 0 { 0 } else { sums.total.calls - sums.total.timed }, " without a time"),
+        (if counts_only { 0 } else { sums.total.calls - sums.total.timed }, " without a time"),
         (sums.signals, if sums.signals == 1 { " signal" } else { " signals" }),
     ] {
         if count > 0 {

@@ -6,50 +6,40 @@
 //! `hist_trigger_print_key`; Documentation/trace/histogram.rst.
 
 use crate::error::{Error, Result};
-use crate::words::{number, split_once};
+use crate::words::{number, split_once, trim};
 
-/// One part of the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Histogram {
-    /// The trigger's text and state: `hist:keys=id:… if ret<0 [active]`.
-    pub trigger: String,
-    /// Value of the only key, and how often it came.
-    pub entries: Vec<(i64, u64)>,
-    /// What came with a key for which the histogram had no room.
-    pub dropped: u64,
-}
-
-/// The histograms of a file whose triggers have the one key `key`. A part without its totals is no whole file.
-pub fn parse_hist(text: &str, key: &str) -> Result<Vec<Histogram>> {
-    let bad = |line: &str| Error::malformed(["the kernel's histogram has the line ", line].concat(), None);
-    let mut all: Vec<Histogram> = Vec::new();
-    let mut ended = 0;
+/// Goes through the histograms of a file whose triggers have the one key `key`: gives `each` the trigger's text, the key's
+/// value and how often it came; at the end of each part, without a value, what found no room in it. Gives the number of
+/// parts. One without its end is no whole file.
+pub fn parse_hist(text: &str, key: &str, each: &mut dyn FnMut(&str, Option<i64>, u64)) -> Result<usize> {
+    let (mut begun, mut ended) = (0, 0);
+    let mut trigger = "";
+    let mut good = true;
     for line in text.split('\n') {
-        let Some(current) = all.last_mut() else {
-            if let Some(trigger) = line.strip_prefix("# trigger info: ") {
-                all.push(Histogram { trigger: trigger.to_owned(), ..Histogram::default() });
-            }
-            continue;
-        };
-        if let Some(trigger) = line.strip_prefix("# trigger info: ") {
-            all.push(Histogram { trigger: trigger.to_owned(), ..Histogram::default() });
+        if let Some(text) = line.strip_prefix("# trigger info: ") {
+            trigger = text;
+            begun += 1;
         } else if let Some(rest) = line.strip_prefix("{ ") {
             let entry = split_once(rest, "} hitcount:").and_then(|(name, hits)| {
                 let value = name.strip_prefix(key)?.strip_prefix(':')?;
-                // Newer kernels may print more values behind the first.
-                let hits = hits.trim_matches(' ').split(' ').next()?;
-                Some((number(value.trim_matches(' '))? as i64, number(hits)?))
+                Some((number(trim(value))? as i64, number(trim(hits))?))
             });
-            current.entries.push(entry.ok_or_else(|| bad(line))?);
-        } else if let Some(dropped) = line.trim_matches(' ').strip_prefix("Dropped: ") {
-            current.dropped = number(dropped).ok_or_else(|| bad(line))?;
+            match entry {
+                Some((value, hits)) => each(trigger, Some(value), hits),
+                None => good = false,
+            }
+        } else if let Some(dropped) = trim(line).strip_prefix("Dropped: ") {
+            match number(dropped) {
+                Some(dropped) => each(trigger, None, dropped),
+                None => good = false,
+            }
             ended += 1;
         }
     }
-    if ended != all.len() {
-        return Err(Error::malformed("the kernel's histogram ends before its totals", None));
+    if !good || begun != ended {
+        return Err(Error::malformed("a histogram of the kernel is not whole", None));
     }
-    Ok(all)
+    Ok(begun)
 }
 
 #[cfg(test)]
@@ -84,25 +74,31 @@ Totals:
     Dropped: 7
 ";
 
-    #[test]
-    fn every_part_is_read_with_signs_and_drops() {
-        let all = parse_hist(TEXT, "id").unwrap();
-        assert_eq!(all.len(), 2);
-        assert_eq!((all[0].entries.as_slice(), all[0].dropped), ([(-1, 1), (56, 12)].as_slice(), 0));
-        assert!(all[0].trigger.contains(" if ret<0"));
-        assert_eq!((all[1].entries.len(), all[1].dropped), (0, 7));
-        assert!(all[1].trigger.ends_with("[paused]"));
-        assert_eq!(parse_hist("", "id").unwrap(), []);
-        assert_eq!(parse_hist("# event histogram\n#\n", "id").unwrap(), []);
+    type Entries = Vec<(String, Option<i64>, u64)>;
+
+    fn parse(text: &str) -> Result<(usize, Entries)> {
+        let mut entries = Entries::new();
+        let parts = parse_hist(text, "id", &mut |trigger, value, hits| entries.push((trigger.into(), value, hits)))?;
+        Ok((parts, entries))
     }
 
     #[test]
-    fn what_is_cut_or_changed_is_an_error_and_never_a_smaller_count() {
-        let whole = parse_hist(TEXT, "id").unwrap();
-        for end in 0..TEXT.len() {
-            match parse_hist(&TEXT[..end], "id") {
-                Ok(all) => assert_eq!(all, whole[..all.len()], "cut at {end}"),
-                Err(why) => assert!(why.to_string().contains("histogram"), "{why}"),
+    fn every_part_is_read_with_signs_and_drops() {
+        let (parts, entries) = parse(TEXT).unwrap();
+        let failed = |entry: &&(String, Option<i64>, u64)| entry.0.contains(" if ret<0");
+        assert_eq!((parts, entries.len(), entries.iter().filter(failed).count()), (2, 4, 3));
+        let figures: Vec<_> = entries.iter().map(|(_, value, hits)| (*value, *hits)).collect();
+        assert_eq!(figures, [(Some(-1), 1), (Some(56), 12), (None, 0), (None, 7)]);
+        assert!(entries[3].0.ends_with("[paused]"));
+        assert_eq!(parse("").unwrap(), (0, Vec::new()));
+        assert_eq!(parse("# event histogram\n#\n").unwrap(), (0, Vec::new()));
+    }
+
+    #[test]
+    fn what_is_cut_or_changed_is_an_error_or_lacks_a_part() {
+        for end in 0..TEXT.len() - 1 {
+            if let Ok((parts, entries)) = parse(&TEXT[..end]) {
+                assert!(parts < 2 && entries == parse(TEXT).unwrap().1[..entries.len()], "cut at {end}: {entries:?}");
             }
         }
         for (from, to) in [
@@ -113,7 +109,7 @@ Totals:
             ("56 } hitcount", "56 hitcount"),
             ("hitcount:         12", "hitcount: 99999999999999999999"),
         ] {
-            assert!(parse_hist(&TEXT.replacen(from, to, 1), "id").is_err(), "{to}");
+            assert!(parse(&TEXT.replacen(from, to, 1)).is_err(), "{to}");
         }
     }
 }

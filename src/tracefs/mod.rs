@@ -13,7 +13,7 @@ mod mount;
 mod probes;
 mod stats;
 
-pub use hist::{parse_hist, Histogram};
+pub use hist::parse_hist;
 pub use instance::{Instance, INSTANCE_PREFIX};
 pub use mount::{Tracefs, TRACEFS_PATH};
 pub use probes::{ProbeLock, PROBE_GROUP};
