@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::drain::Drain;
-use super::histograms::FAILED;
+use super::histograms::{FAILED, ZERO};
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Result};
 use crate::format::{Event, Schema};
@@ -196,6 +196,7 @@ impl Counter {
                     Some(count) => {
                         count.exits += 1;
                         count.errors += u64::from((-4095..0).contains(&ret));
+                        count.zeros += u64::from(ret == 0);
                     }
                     None => self.counts.others += 1,
                 }
@@ -285,16 +286,20 @@ impl Counter {
                     count.enters = hits;
                     return;
                 }
-                let failed = split_once(trigger, FAILED).is_some();
-                if failed {
-                    count.errors = hits;
-                }
-                if !failed || self.errors_only {
-                    count.exits = hits;
-                }
+                let to = if split_once(trigger, FAILED).is_some() {
+                    if self.errors_only {
+                        count.exits = hits;
+                    }
+                    &mut count.errors
+                } else if split_once(trigger, ZERO).is_some() {
+                    &mut count.zeros
+                } else {
+                    &mut count.exits
+                };
+                *to = hits;
             })?;
         }
-        if parts != if self.errors_only { 2 } else { 3 } {
+        if parts != if self.errors_only { 2 } else { 4 } {
             return Err(Error::malformed("the kernel's histograms are not those that were made", None));
         }
         self.compat_seen |= private && self.arch.compat_abi() == Some(Abi::Arm);

@@ -182,9 +182,21 @@ impl Drain {
         stored
     }
 
-    /// Takes one sub-buffer, whole or not, of a CPU whose pipe is empty. Gives its bytes; 0 where there is nothing now.
+    /// Takes one sub-buffer, whole or not, of a CPU. Gives its bytes; 0 where there is nothing now.
     pub fn read(&mut self, slot: usize, page: &mut [u8]) -> Result<usize> {
+        if self.pipes.get(slot).is_some_and(|pipe| pipe.waiting == 0) {
+            // What whoever counts is too slow for waits in the pipes, of all CPUs: the kernel's own buffer has room again.
+            for pipe in &mut self.pipes {
+                pipe.pull()?;
+            }
+        }
         let Some(pipe) = self.pipes.get_mut(slot) else { return Ok(0) };
+        if pipe.waiting > 0 {
+            let count = nix::unistd::read(&pipe.outlet, page)
+                .map_err(|errno| Error::sys(format!("read the pipe of CPU {}", pipe.cpu), errno))?;
+            pipe.waiting = pipe.waiting.saturating_sub(count);
+            return Ok(count);
+        }
         match pipe.file.read(page) {
             Ok(count) => Ok(count),
             Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),

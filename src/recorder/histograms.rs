@@ -12,12 +12,15 @@ use super::target::Target;
 use crate::arch::{Abi, Arch};
 use crate::error::Result;
 use crate::ids::Pid;
-use crate::recording::ENTERS;
+use crate::recording::{ENTERS, TWICE};
 use crate::syscalls::{number, SyscallList};
 use crate::tracefs::Instance;
 
 /// Condition of an exit with an error number, as the kernel's IS_ERR_VALUE.
 pub(super) const FAILED: &str = "ret<0&&ret>=-4095";
+
+/// Condition of what may be a new task's return from the call that made it.
+pub(super) const ZERO: &str = "ret==0";
 
 /// Beginning of a trigger. 1024 numbers are twice what any machine has calls; the kernel allocates them at once.
 const HISTOGRAM: &str = "hist:keys=id:size=1024";
@@ -35,11 +38,11 @@ pub(super) struct Plan {
     starts_with: Option<Pid>,
 }
 
-/// What lets through the enters of calls whose exits do not tell enough.
-fn enters(arch: Arch) -> String {
+/// A condition that the number is that of one of these calls in either ABI.
+fn any_of(names: &str, arch: Arch) -> String {
     let mut text = String::new();
     for abi in [Some(arch.native_abi()), arch.compat_abi()].into_iter().flatten() {
-        for name in ENTERS.split(',') {
+        for name in names.split(',') {
             // i386's exit has the number of x86_64's write: ends of threads are not worth an event for each.
             if let (Some(nr), false) = (number(abi, name), arch == Arch::X86_64 && abi == Abi::I386 && name == "exit") {
                 text.push_str(if text.is_empty() { "" } else { "||" });
@@ -50,14 +53,15 @@ fn enters(arch: Arch) -> String {
     text
 }
 
-/// The filters of enters, of exits and of failed exits; an empty one lets everything through.
-fn filters(list: Option<SyscallList>, arch: Arch) -> [String; 3] {
+/// The filters of enters, of exits, of failed ones and of second ones; an empty one lets everything through.
+fn filters(list: Option<SyscallList>, arch: Arch) -> [String; 4] {
     let mut exits = String::new();
     if let Some(list) = list {
         push_ranges(&mut exits, &ranges(&[&list], arch));
     }
     let failed = if exits.is_empty() { FAILED.to_owned() } else { [FAILED, "&&(", &exits, ")"].concat() };
-    [enters(arch), exits, failed]
+    // What lets through the enters of calls whose exits do not tell enough comes first.
+    [any_of(ENTERS, arch), exits, failed, [ZERO, "&&(", &any_of(TWICE, arch), ")"].concat()]
 }
 
 /// A trigger's text, with a word that says what becomes of it.
@@ -76,10 +80,10 @@ impl Plan {
         arch: Arch,
     ) -> Result<(Plan, Option<String>)> {
         let list = options.syscalls.as_ref().and_then(|text| SyscallList::parse(text, arch).ok());
-        let [enters, exits, failed] = filters(list, arch);
+        let [enters, exits, failed, second] = filters(list, arch);
         let mut counted = vec![("sys_enter", enters), ("sys_exit", failed)];
         if !options.errors_only {
-            counted.push(("sys_exit", exits));
+            counted.extend([("sys_exit", second), ("sys_exit", exits)]);
         }
         let mut plan = Plan { hist: false, counted, starts_with: None };
         let mut note = None;
@@ -96,7 +100,7 @@ impl Plan {
                 }
             }
         }
-        // One filter an event: that of failed exits was put first.
+        // One filter an event: the last stays.
         for (event, filter) in &plan.counted {
             let text = if filter.is_empty() { "0" } else { filter };
             instance.set_filter("raw_syscalls", event, text)?;
@@ -152,6 +156,7 @@ mod tests {
 
     #[test]
     fn enters_are_counted_where_exits_do_not_tell_and_never_those_of_write() {
+        let enters = |arch| any_of(ENTERS, arch);
         assert_eq!(enters(Arch::X86_64), "id==60||id==231||id==15||id==252||id==119||id==173");
         assert_eq!(enters(Arch::Aarch64), "id==93||id==94||id==139||id==1||id==248||id==119||id==173");
         assert_eq!(enters(Arch::X86), "id==1||id==252||id==119||id==173");
@@ -160,14 +165,15 @@ mod tests {
     #[test]
     fn a_list_is_a_condition_of_both_histograms_of_exits() {
         let list = SyscallList::parse("openat,close", Arch::Aarch64).unwrap();
-        let [_, exits, failed] = filters(Some(list), Arch::Aarch64);
+        let [_, exits, failed, second] = filters(Some(list), Arch::Aarch64);
         assert!(exits.contains("id==56") || exits.contains("id>=56"), "{exits}");
         assert_eq!(failed, format!("ret<0&&ret>=-4095&&({exits})"));
-        assert_eq!(filters(None, Arch::Aarch64)[1..], ["", "ret<0&&ret>=-4095"]);
+        assert_eq!(filters(None, Arch::Aarch64)[1..3], ["", "ret<0&&ret>=-4095"]);
         assert_eq!(
             trigger(&("sys_exit", failed), ":pause"),
             format!("{HISTOGRAM}:pause if ret<0&&ret>=-4095&&({exits})")
         );
+        assert_eq!(second, "ret==0&&(id==220||id==435||id==120||id==435||id==2||id==190)");
         assert_eq!(trigger(&("sys_exit", String::new()), ""), HISTOGRAM);
     }
 }

@@ -2,8 +2,8 @@
 //! `calls.json`: what a recording of mode `count` holds instead of sub-buffers.
 //!
 //! Stored is what the kernel told (enters, exits and failed exits by number), and what that means in calls is decided
-//! when it is read: exits are counted because a call that seccomp refuses has no enter; but exit has no exit, and
-//! sigreturn leaves with the number -1 on most machines.
+//! when it is read: exits are counted because a call that seccomp refuses has no enter; but exit has no exit, sigreturn
+//! leaves with the number -1 on most machines, and the child of a clone leaves it a second time.
 
 use std::fs;
 use std::io::Write;
@@ -30,6 +30,9 @@ const FILE_MAX: usize = 1 << 20;
 /// The calls that return with other numbers or not at all, whose enters are counted.
 pub const ENTERS: &str = "exit,exit_group,sigreturn,rt_sigreturn";
 
+/// The calls from which the new task returns, too, with 0.
+pub const TWICE: &str = "clone,clone3,fork,vfork";
+
 /// What the kernel told of one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NumberCount {
@@ -43,6 +46,8 @@ pub struct NumberCount {
     pub exits: u64,
     /// Exits with an error number.
     pub errors: u64,
+    /// Exits with 0; counted for [`TWICE`], of others perhaps.
+    pub zeros: u64,
 }
 
 /// The whole file.
@@ -72,7 +77,7 @@ pub struct CallCounts {
     pub numbers: Vec<NumberCount>,
 }
 
-record!(NumberCount { compat: Bool, nr: I32, enters: U64, exits: U64, errors: U64 });
+record!(NumberCount { compat: Bool, nr: I32, enters: U64, exits: U64, errors: U64, zeros: U64 });
 record!(CallCounts {
     format_version: U32,
     started: Bool,
@@ -137,6 +142,7 @@ impl CallCounts {
                         *returned += count.enters.saturating_sub(count.exits);
                         (call.calls, call.errors) = (count.enters.max(count.exits), 0);
                     }
+                    Some("clone" | "clone3" | "fork" | "vfork") => call.calls = call.calls.saturating_sub(count.zeros),
                     // Those that have exits were refused and have no enters.
                     Some("exit" | "exit_group") => call.calls += count.enters,
                     _ if last => {
@@ -161,6 +167,10 @@ impl CallCounts {
             Err(why) if why.kind() == Kind::NotFound => return Ok(counts),
             read => read?,
         };
+        // Blocks that a power failure kept from the disk read as zeroes, which could hide in a member's name.
+        if text.contains(&0) {
+            return Err(Error::malformed("calls.json has holes", None));
+        }
         record::read(&text, Self::FILE, &mut *counts)?;
         if counts.format_version == 0 {
             return Err(Error::malformed("calls.json has no format_version", None));
@@ -219,6 +229,18 @@ mod tests {
         assert_eq!(calls(&[(true, 252, 3, 0, 0)]), [(Abi::I386, 252, 3, 0)]);
         // An enter that was let through for the other ABI's sake is none of this call's.
         assert_eq!(calls(&[(false, 252, 3, 0, 0)]), []);
+    }
+
+    #[test]
+    fn what_a_new_task_returns_from_is_its_parents_call() {
+        let mut counts =
+            counts(&[(false, 0, 0, 9, 0), (false, 56, 0, 5, 1), (true, 56, 0, 4, 0), (true, 120, 0, 3, 0)]);
+        for count in &mut counts.numbers {
+            count.zeros = 2;
+        }
+        let calls = counts.calls(Arch::X86_64);
+        let figures: Vec<_> = calls.iter().map(|call| (call.nr, call.calls, call.errors)).collect();
+        assert_eq!(figures, [(0, 9, 0), (56, 3, 1), (56, 4, 0), (120, 1, 0)]);
     }
 
     #[test]

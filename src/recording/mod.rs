@@ -22,7 +22,7 @@ mod reader;
 mod stream;
 mod writer;
 
-pub use call_counts::{CallCount, CallCounts, NumberCount, ENTERS, NUMBERS_MAX};
+pub use call_counts::{CallCount, CallCounts, NumberCount, ENTERS, NUMBERS_MAX, TWICE};
 pub use damage::Damage;
 pub use formats::{Formats, HEADER_EVENT, HEADER_PAGE};
 pub use meta::{
