@@ -116,7 +116,11 @@ impl Counter {
     }
 
     /// Counts the events up to `until`. Gives the bytes taken from the busiest CPU.
-    pub fn take(&mut self, drain: &mut Drain, until: Timestamp) -> Result<u64> {
+    pub fn take(&mut self, drain: &mut Drain, mut until: Timestamp) -> Result<u64> {
+        if self.hist {
+            // What happens to tasks is looked at as soon as it is known; its order among CPUs means nothing.
+            until = Timestamp::MAX;
+        }
         let mut moved = vec![0u64; self.lanes.len()];
         loop {
             let mut first: Option<(Timestamp, usize)> = None;
@@ -266,7 +270,7 @@ impl Counter {
     }
 
     /// Takes the counts from the kernel's histograms, which go on.
-    pub fn read_histograms(&mut self, instance: &Instance) -> Result<()> {
+    fn read_histograms(&mut self, instance: &Instance) -> Result<()> {
         let counts = &mut self.counts;
         counts.numbers.clear();
         (counts.hits, counts.dropped) = (0, 0);
@@ -310,18 +314,11 @@ impl Counter {
         Ok(())
     }
 
-    /// Takes all there is, from histograms or events.
-    pub fn everything(&mut self, instance: &Instance, drain: &mut Drain, until: Timestamp) -> Result<u64> {
-        let until = if self.hist { Timestamp::MAX } else { until };
-        let moved = self.take(drain, until)?;
+    /// Brings the counts up to date and writes them into a directory.
+    pub fn save(&mut self, instance: &Instance, dir: &Path) -> Result<()> {
         if self.hist {
             self.read_histograms(instance)?;
         }
-        Ok(moved)
-    }
-
-    /// Writes the counts into a directory.
-    pub fn save(&mut self, dir: &Path) -> Result<()> {
         self.counts.save(dir)
     }
 }

@@ -231,7 +231,7 @@ impl Session {
         let (most, complete) = match self.counter.as_deref_mut() {
             Some(counter) => {
                 let until = watermark(&self.instance, &self.cpus);
-                (counter.take(&mut self.drain, if counter.hist { Timestamp::MAX } else { until })?, true)
+                (counter.take(&mut self.drain, until)?, true)
             }
             None => self.drain.whole(&mut self.store)?,
         };
@@ -266,7 +266,7 @@ impl Session {
         let watermark = watermark(&self.instance, &self.cpus);
         let moved = self.everything(watermark)?;
         if asked {
-            self.save_counts()?;
+            self.save_or_note();
         }
         self.keep_counts(state, moved);
         state.last_flush = sys::monotonic_ms();
@@ -282,14 +282,21 @@ impl Session {
     /// Stores what the kernel has, or counts it up to the time `until`. Gives the bytes taken.
     fn everything(&mut self, until: Timestamp) -> Result<u64, Error> {
         match self.counter.as_deref_mut() {
-            Some(counter) => counter.everything(&self.instance, &mut self.drain, until),
+            Some(counter) => counter.take(&mut self.drain, until),
             None => self.drain.everything(&mut self.store),
         }
     }
 
     /// Writes the counts into the recording, if it is one that counts.
     fn save_counts(&mut self) -> Result<(), Error> {
-        self.counter.as_deref_mut().map_or(Ok(()), |counter| counter.save(&self.store.dir))
+        self.counter.as_deref_mut().map_or(Ok(()), |counter| counter.save(&self.instance, &self.store.dir))
+    }
+
+    /// The same while it runs: memory or disk may be short just now.
+    fn save_or_note(&mut self) {
+        if let Err(why) = self.save_counts() {
+            self.note(why.to_string());
+        }
     }
 
     /// Lays the counts where `gc` finds them should we be killed: what was taken from the kernel is nowhere else.
@@ -300,7 +307,7 @@ impl Session {
             if state.uncounted && now - state.last_kept >= KEEP_EVERY {
                 (state.uncounted, state.last_kept) = (false, now);
                 // /run is in memory: nothing to wait for, and a failure costs no more than a kill would.
-                let _ = counter.save(&self.state.dir);
+                let _ = counter.save(&self.instance, &self.state.dir);
             }
         }
     }
@@ -319,19 +326,11 @@ impl Session {
         }
     }
 
-    fn renew_counts(&mut self) -> Result<(), Error> {
-        match self.counter.as_deref_mut() {
-            Some(counter) if counter.hist => counter.read_histograms(&self.instance)?,
-            _ => {}
-        }
-        self.save_counts()
-    }
-
     fn renew_meta(&mut self) {
         self.set_end_anchor();
         self.meta.trimmed = self.store.trimmed;
-        let counted = self.renew_counts();
-        if let Err(why) = counted.and_then(|()| self.meta_file.renew(&mut self.meta)) {
+        self.save_or_note();
+        if let Err(why) = self.meta_file.renew(&mut self.meta) {
             self.note(why.to_string());
         }
     }

@@ -105,8 +105,8 @@ fn drain_into(instance: &Instance, dir: &Path, kept: &Path, meta: &mut Meta) -> 
     let mut drain = Drain::open(instance, &cpus, meta.layout()?.subbuf_size())?;
     if meta.counts_only() {
         let mut counter = Counter::new(meta, &read_formats(instance)?, cpus.len(), counts_left([dir, kept]))?;
-        while counter.everything(instance, &mut drain, Timestamp::MAX)? > 0 {}
-        counter.save(dir)?;
+        while counter.take(&mut drain, Timestamp::MAX)? > 0 {}
+        counter.save(instance, dir)?;
     }
     while drain.everything(&mut store)? > 0 {}
     if let (Some(cpu), 1) = (cpus.first(), meta.anchors.len()) {
