@@ -94,7 +94,7 @@ fn record_options(
     let mode = match mode {
         None => Mode::Continuous,
         Some(word) => Mode::from_name(&word)
-            .ok_or_else(|| bad_value("--mode", &word, "is not a mode; there are continuous and flight"))?,
+            .ok_or_else(|| bad_value("--mode", &word, "is not a mode; there are continuous, flight and count"))?,
     };
     // On a machine without tables the recorder says so.
     if let (Some(list), (Some(arch), ..)) = (list, proc::uname()) {
@@ -123,7 +123,7 @@ macro_rules! record_verb {
         $(#[$meta])*
         pub struct $name {
             /// continuous (default): store everything as it happens; flight: keep the newest calls in kernel memory,
-            /// store them at the end or when report asks
+            /// store them at the end or when report asks; count: only how often each call was made and failed
             #[argh(option, arg_name = "mode")]
             pub mode: Option<Word>,
             /// ring buffer per CPU in KiB, 128 or more (default: 1408 for hooks, 4096 for run and attach; less where

@@ -13,7 +13,7 @@ use super::out;
 use crate::error::{exit, Result};
 use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned, FILTER_NOTE};
 use crate::recording::{EndState, Meta, Recording, Tail};
-use crate::report::{Filter, Live, Options};
+use crate::report::{needs_events, Filter, Live, Options};
 use crate::sys::Stdio;
 
 /// How long a word of the recorder is waited for before `idle` is called again.
@@ -122,6 +122,7 @@ pub fn tell_unfiltered(meta: &Meta) {
 
 pub fn main(args: &Follow) -> Result<u8> {
     let state = find_running(&args.id)?;
+    needs_events(&Recording::open(Path::new(&state.recording))?)?;
     let how = (args.with_runtime, out::colour(args.color, Stdio::Out, false)?);
     let code = print(Path::new(&state.recording), Box::new(Stdio::Out), how, &mut || false)?;
     tell_losses(Path::new(&state.recording))?;

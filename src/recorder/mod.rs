@@ -6,10 +6,12 @@
 //! the program (`stop`, `follow`, `list`, `gc`) lies in a directory below /run.
 
 mod control;
+mod counter;
 mod drain;
 mod event_filter;
 mod event_loop;
 mod gc;
+mod histograms;
 mod log;
 mod memory;
 mod options;

@@ -16,6 +16,7 @@ use crate::ids::Pid;
 use crate::json::Json;
 use crate::proc;
 use crate::record::{self, record};
+use crate::recording::CallCounts;
 use crate::sys;
 
 /// Where running state lies by default.
@@ -98,7 +99,7 @@ impl RunState {
 
     /// Removes the directory.
     pub fn withdraw(&self) {
-        for file in ["control", "state.json"] {
+        for file in ["control", "state.json", CallCounts::FILE, CallCounts::NEXT] {
             let _ = fs::remove_file(self.dir.join(file));
         }
         let _ = fs::remove_dir(&self.dir);

@@ -92,7 +92,7 @@ pub struct HostMeta {
 /// What the user asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OptionsMeta {
-    /// `continuous` or `flight`.
+    /// `continuous`, `flight` or `count`.
     pub mode: String,
     /// Ring buffer per CPU in KiB, as the kernel reports it.
     pub buffer_size_kb: u64,
@@ -107,6 +107,8 @@ pub struct OptionsMeta {
     /// How contents of string arguments were got: `copies`, `events`, `probes`, `none`, `off`; empty in recordings of
     /// versions that could not.
     pub strings: String,
+    /// By which means calls were counted: `hist` or `events`; empty where they were recorded.
+    pub counted_by: String,
 }
 
 /// [`PageLayout`] as it stands in the file.
@@ -225,6 +227,7 @@ record!(OptionsMeta {
     syscalls: Text,
     errors_only: Bool,
     strings: Text,
+    counted_by: Text,
 });
 record!(PageMeta { commit_offset: U32, commit_size: U32, data_offset: U32, data_size: U32 });
 record!(Trimmed { events: U64, segments: U64, bytes: U64 });
@@ -270,6 +273,11 @@ impl Meta {
             EndState::Cut => "cut",
         }
         .to_owned();
+    }
+
+    /// Whether the recording has counts of calls and no events.
+    pub fn counts_only(&self) -> bool {
+        self.options.mode == "count"
     }
 
     /// The traced kernel's architecture.

@@ -71,7 +71,7 @@ pub(super) fn open_file(path: &Path) -> Result<fs::File> {
     Err(Error::malformed(format!("{} is not a file", path.display()), None))
 }
 
-fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
     let bytes = sys::read_on(&open_file(path)?, max).map_err(|why| Error::io("read", path, why))?;
     if bytes.len() > max {
         return Err(Error::limit(format!("{} is larger than expected", path.display()), max as u64));
@@ -107,7 +107,7 @@ impl Recording {
     /// is the program's: without this a flight recording, or one that outgrew its limit, would pass for the runtime's
     /// set-up as a whole. What the first task is called then is not known either.
     pub fn find_start(&mut self) -> Result<()> {
-        if !self.meta.starts_in_runtime {
+        if !self.meta.starts_in_runtime || self.meta.counts_only() {
             return Ok(());
         }
         let init = self.meta.init_pid;

@@ -176,6 +176,11 @@ impl Instance {
         self.write(&file, filter).map_err(|why| why.told_as(file + " does not take it"))
     }
 
+    /// Adds a trigger to an event; one that begins with `!` removes it.
+    pub fn add_trigger(&self, system: &str, name: &str, trigger: &str) -> Result<()> {
+        self.write(&["events/", system, "/", name, "/trigger"].concat(), trigger)
+    }
+
     /// Switches writing into the buffer on or off.
     pub fn set_tracing(&self, on: bool) -> Result<()> {
         self.write("tracing_on", if on { "1" } else { "0" })
