@@ -209,6 +209,17 @@ fn pure_decoding_allocates_nothing_and_panics_nowhere() {
     }
 }
 
+/// std's ways to open a file have errors whose texts bring the tables of Unicode into the artefacts, five kilobytes.
+#[test]
+fn files_are_opened_by_sys_alone() {
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        for word in ["OpenOptions", "File::open(", "File::create(", "File::options("] {
+            let at = source.code.match_indices(word).find(|(at, _)| !source.code[..*at].ends_with("Meta"));
+            assert!(at.is_none(), "{} has {word}, and there is sys::open", source.name);
+        }
+    }
+}
+
 #[test]
 fn the_live_kernel_is_touched_by_its_layer_alone() {
     for source in sources().iter().filter(|source| layer(source.module()).is_some_and(|layer| layer != 2)) {

@@ -7,7 +7,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -18,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ids::SyscallNr;
 use crate::json::Json;
 use crate::record::{self, record};
+use crate::sys;
 use crate::syscalls;
 
 /// Numbers that are counted apart; a program that tries out all numbers must not fill the memory. Any table of calls has
@@ -187,13 +187,7 @@ impl CallCounts {
         let mut json = Json::new();
         record::write(&mut json, self).newline();
         let next = dir.join(Self::NEXT);
-        let written = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
-            .open(&next)
+        let written = sys::open(&next, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW)
             .and_then(|mut file| file.write_all(json.as_bytes()).and_then(|()| file.sync_data()));
         written
             .and_then(|()| fs::rename(&next, dir.join(Self::FILE)))
