@@ -33,3 +33,5 @@ mod live_run;
 mod live_strings;
 #[path = "board/memory.rs"]
 mod memory;
+#[path = "strace_compare.rs"]
+mod strace_compare;

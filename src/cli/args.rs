@@ -16,6 +16,7 @@ use crate::arch::Arch;
 use crate::error::{Error, Quoted, Result};
 use crate::proc;
 use crate::recorder::{Mode, RecordOptions, Strings, DIR_DEFAULT, MAX_SIZE_DEFAULT};
+use crate::sys::variable;
 use crate::syscalls::SyscallList;
 use crate::words::quoted;
 
@@ -45,9 +46,7 @@ impl Deref for Word {
 pub fn dir(word: Option<Word>) -> PathBuf {
     match word {
         Some(word) => word.0.into(),
-        None => std::env::var_os("FTRACE_ANALYZER_DIR")
-            .filter(|dir| !dir.is_empty())
-            .map_or_else(|| DIR_DEFAULT.into(), PathBuf::from),
+        None => variable("FTRACE_ANALYZER_DIR").map_or_else(|| DIR_DEFAULT.into(), PathBuf::from),
     }
 }
 

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 
 fn state_of(dir: &Path) -> Option<RunState> {
-    running().into_iter().find(|state| Path::new(&state.recording) == dir)
+    running().into_iter().find(|state| dir.as_os_str() == state.recording.as_str())
 }
 
 /// Waits until the recorder has completed its recording.

@@ -111,7 +111,7 @@ struct Rows {
 
 impl Rows {
     fn add(&mut self, dir: &Path, meta: &Meta, live: &[RunState]) -> Result<()> {
-        let is_live = live.iter().any(|state| Path::new(&state.recording) == dir);
+        let is_live = live.iter().any(|state| dir.as_os_str() == state.recording.as_str());
         let mut ended = meta.anchors.last().map_or(0, |anchor| anchor.realtime_ns);
         let state = match meta.end_state() {
             EndState::Complete => "complete",

@@ -55,7 +55,7 @@ pub struct Drain {
 fn make_pipe(subbuf: usize) -> Result<(OwnedFd, OwnedFd)> {
     let (outlet, inlet) =
         pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| Error::sys("make a pipe", errno))?;
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096).max(1) as usize;
+    let page = sys::page_size();
     // splice(2) reckons a slot as a page, so a sub-buffer is taken only while as many slots are free as it has pages.
     let slots = (WAITING_MAX / subbuf.max(1)).max(2 * subbuf / page).max(16);
     // Over the users' limits (pipe-max-size, pipe-user-pages-soft) it stays smaller, which costs calls and nothing else.

@@ -294,7 +294,7 @@ impl Meta {
     pub fn layout(&self) -> Result<PageLayout> {
         let page = self.page;
         PageLayout::new(page.commit_offset, page.commit_size, page.data_offset, page.data_size)
-            .map_err(|why| Error::malformed(format!("meta.json describes sub-buffers no kernel has: {why:?}"), None))
+            .map_err(|why| Error::malformed(format!("meta.json: {}", crate::format::FormatError::Layout(why)), None))
     }
 
     /// Wall-clock nanoseconds since 1970 for a time of the trace clock: by the line through the first and the last

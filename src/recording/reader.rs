@@ -3,7 +3,6 @@
 
 use core::ops::ControlFlow;
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -65,9 +64,7 @@ impl Conservation {
 
 /// Opens a regular file. A recording may come from anywhere: a pipe in its place would hold us up for good.
 pub(super) fn open_file(path: &Path) -> Result<fs::File> {
-    let flags = (OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
-    let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file = opened.map_err(|why| Error::io("open", path, why))?;
+    let file = sys::open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(|why| Error::io("open", path, why))?;
     if file.metadata().is_ok_and(|data| data.is_file()) {
         return Ok(file);
     }
