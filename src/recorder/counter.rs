@@ -52,6 +52,8 @@ struct Lane {
     cursor: Cursor,
     /// The record that comes next: its time, and its place in `page`.
     head: Option<(Timestamp, usize, usize)>,
+    /// The kernel had no more in this turn. What came since is later than what the turn is about.
+    dry: bool,
 }
 
 /// The counts of a running recording.
@@ -122,6 +124,9 @@ impl Counter {
             until = Timestamp::MAX;
         }
         let mut moved = vec![0u64; self.lanes.len()];
+        for lane in &mut self.lanes {
+            lane.dry = false;
+        }
         loop {
             let mut first: Option<(Timestamp, usize)> = None;
             for (slot, moved) in moved.iter_mut().enumerate() {
@@ -149,7 +154,7 @@ impl Counter {
     fn fill(&mut self, slot: usize, drain: &mut Drain) -> Result<u64> {
         let Some(lane) = self.lanes.get_mut(slot) else { return Ok(0) };
         let mut moved = 0;
-        while lane.head.is_none() {
+        while lane.head.is_none() && !lane.dry {
             let (start, end) = lane.data;
             match lane.cursor.next(lane.page.get(start..end).unwrap_or_default()) {
                 Some(Ok(record)) => {
@@ -159,7 +164,8 @@ impl Counter {
                 Some(Err(_)) => self.counts.damaged += 1,
                 None => {
                     let count = drain.read(slot, &mut lane.page)?;
-                    if count == 0 {
+                    lane.dry = count == 0;
+                    if lane.dry {
                         break;
                     }
                     moved += count as u64;
