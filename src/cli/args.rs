@@ -15,7 +15,7 @@ use super::units::{Scale, SIZE, TIME};
 use crate::arch::Arch;
 use crate::error::{Error, Quoted, Result};
 use crate::proc;
-use crate::recorder::{Mode, RecordOptions, Strings, DIR_DEFAULT, MAX_SIZE_DEFAULT};
+use crate::recorder::{Mode, RecordOptions, Strings, DATA_MAX, DATA_MIN, DIR_DEFAULT, MAX_SIZE_DEFAULT};
 use crate::syscalls::SyscallList;
 use crate::words::quoted;
 
@@ -87,9 +87,17 @@ const BUFFER: Scale = Scale {
     wrong: "is not a buffer size; write KiB per CPU, 128 or more",
 };
 
+/// Bytes of each buffer.
+const DATA: Scale = Scale {
+    units: &[("", 1)],
+    capitals: false,
+    range: (DATA_MIN, DATA_MAX),
+    wrong: "is no number of bytes from 8 to 512",
+};
+
 /// The options of what is recorded, as they stand in [`record_verb`].
 fn record_options(
-    [mode, buffer, max_size, max_age, name, strings, base, list]: [Option<Word>; 8],
+    [mode, buffer, max_size, max_age, name, strings, data, base, list]: [Option<Word>; 9],
     errors_only: bool,
 ) -> Result<RecordOptions> {
     let mode = match mode {
@@ -114,6 +122,7 @@ fn record_options(
             Some(word) => Strings::from_name(&word)
                 .ok_or_else(|| bad_value("--strings", &word, "is none of auto, off, copies, events and probes"))?,
         },
+        data: number("--data", data, 0, &DATA)?,
         dir: dir(base),
     })
 }
@@ -146,6 +155,10 @@ macro_rules! record_verb {
             /// (Linux 6.19), probes (on events)
             #[argh(option, arg_name = "means")]
             pub strings: Option<Word>,
+            /// bytes of each buffer read or written (8 to 512) and of socket addresses; what is written to standard
+            /// output and error shows as lines of a log, too; may hold secrets (default: none)
+            #[argh(option, arg_name = "n")]
+            pub data: Option<Word>,
             /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
             #[argh(option, arg_name = "dir")]
             pub dir: Option<Word>,
@@ -161,10 +174,11 @@ macro_rules! record_verb {
         impl $name {
             /// The record options among these.
             pub fn record_options(&self) -> Result<RecordOptions> {
-                let Self { mode, buffer_size_kb, max_size, max_age, name, strings, dir, syscalls, errors_only, .. } =
-                    *self;
+                let Self {
+                    mode, buffer_size_kb, max_size, max_age, name, strings, data, dir, syscalls, errors_only, ..
+                } = *self;
                 record_options(
-                    [mode, buffer_size_kb, max_size, max_age, name, strings, dir, syscalls],
+                    [mode, buffer_size_kb, max_size, max_age, name, strings, data, dir, syscalls],
                     errors_only,
                 )
             }

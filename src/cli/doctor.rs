@@ -13,7 +13,8 @@ use crate::format::{parse_header_page, Schema};
 use crate::json::Json;
 use crate::proc;
 use crate::recorder::{
-    available_kb, best_strings, buffer_kb, check_room, needed_kb, run_dir, running, Origin, KERNEL_BUFFER_KB,
+    available_kb, best_buffers, best_strings, buffer_kb, check_room, needed_kb, run_dir, running, Origin,
+    KERNEL_BUFFER_KB,
 };
 use crate::tracefs::Tracefs;
 
@@ -203,6 +204,7 @@ fn check_events(findings: &mut Findings, tracefs: &Tracefs) {
     }
     findings.test(tracefs.read_top("buffer_subbuf_size_kb").is_some(), &SUBBUF_SIZE);
     check_strings(findings, tracefs, long_size);
+    check_data(findings, tracefs, long_size);
     findings.add(Verdict::Info, "clock", format_args!("trace clock: {}", tracefs.default_clock()), "");
 }
 
@@ -223,6 +225,24 @@ fn check_strings(findings: &mut Findings, tracefs: &Tracefs, long_size: u8) {
     };
     let and = if argv { "; the arguments of execve, too" } else { "" };
     findings.add(Verdict::Good, "strings", format_args!("{how}{and}"), "");
+}
+
+fn check_data(findings: &mut Findings, tracefs: &Tracefs, long_size: u8) {
+    let (verdict, finding, remedy) = match best_buffers(tracefs, long_size) {
+        Ok("returns") => (Verdict::Good, "--data tells buffers read and written, and socket addresses", ""),
+        Ok("entries") => (
+            Verdict::Less,
+            "--data tells buffers written whose pages are there, and socket addresses that programs give",
+            "for those read and received take 6.9 or later (not on 32-bit ARM)",
+        ),
+        Ok(_) => (
+            Verdict::Less,
+            "--data tells nothing: no probes of functions",
+            "build the kernel with CONFIG_KPROBE_EVENTS=y",
+        ),
+        Err(why) => return findings.add(Verdict::Less, "data", format_args!("--data: {why}"), ""),
+    };
+    findings.add(verdict, "data", format_args!("{finding}"), remedy);
 }
 
 /// Information, unless something is scarce.
