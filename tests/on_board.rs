@@ -19,6 +19,8 @@ mod live_balance;
 mod live_board;
 #[path = "live_container.rs"]
 mod live_container;
+#[path = "live_data.rs"]
+mod live_data;
 #[path = "live_decode.rs"]
 mod live_decode;
 #[path = "live_hooks.rs"]

@@ -55,11 +55,12 @@ pub struct Part {
 /// words that say where a string lies: its offset, and its length above.
 ///
 /// When a word was not found, the kernel leaves what it had put there before: where the next string may lie and all the
-/// room that is left, which may be none. A string that was fetched has a length, and the next one lies behind it.
+/// room that is left, which may be none. Behind one that was fetched lies the next one. The length says nothing: 6.12
+/// leaves it at the room for `symstr`.
 ///
 /// `g` and `m` (before 6.3) are strings at the address that the word is: one that was not found looks as above, one that
-/// was found and leads nowhere has no length. Whether the kernel is one that does so (5.15 and earlier may make no
-/// difference) tells `w`, which reads a word at an address that never is.
+/// was found and leads nowhere has no length. Whether the kernel is one that makes a difference tells `w`, which reads a
+/// word at an address that never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guard {
     at: Place,
@@ -80,12 +81,18 @@ impl Guard {
     }
 
     fn holds(&self, data: &[u8]) -> Option<bool> {
-        let (own, next) = (word_at(data, self.at)?, word_at(data, self.next)?);
-        let moved = own as u16 != next as u16;
+        let own = word_at(data, self.at)?;
+        let moved = self.length(data)? != 0;
         Some(match self.witness {
-            None => own >> 16 != 0 && moved,
+            None => moved,
             Some(witness) => word_at(data, witness)? >> 16 != 0 && (own >> 16 == 0 || moved),
         })
+    }
+
+    /// Bytes of the string, if there is one.
+    fn length(&self, data: &[u8]) -> Option<usize> {
+        let (own, next) = (word_at(data, self.at)?, word_at(data, self.next)?);
+        Some(usize::from((next as u16).wrapping_sub(own as u16)))
     }
 }
 
@@ -197,11 +204,11 @@ fn value<'a>(part: &Part, data: &'a [u8]) -> Option<Value<'a>> {
             })
         }
         // `symstr`: a kernel's symbol, or the word in hexadecimal.
-        Role::Length(_) if part.guards.first()?.as_ref()?.holds(data)? => {
-            let text = core::str::from_utf8(bytes.split(|byte| *byte == 0).next()?).ok()?;
+        Role::Length(_) => {
+            let [guard, _] = part.guards;
+            let text = core::str::from_utf8(bytes.get(..guard?.length(data)?)?).ok()?;
             Some(Value::Address(u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()?))
         }
-        Role::Length(_) => None,
         // The NUL belongs to what is stored: nothing at all is what a probe leaves that met an address without memory.
         Role::Text(_) | Role::Element(_) | Role::KernelText => {
             let text = bytes.split(|byte| *byte == 0).next()?;

@@ -39,6 +39,19 @@ pub(crate) fn push_args(buf: &mut Vec<u8>, call: &Call, texts: &Texts) {
     }
 }
 
+/// What became known of arguments behind the call's beginning; those of which nothing did are left out.
+pub(crate) fn push_late(buf: &mut Vec<u8>, call: &Call, texts: &Texts) {
+    let Some(found) = arguments(call.abi, call.nr, &call.args) else { return };
+    let list = found.as_slice();
+    let begun = buf.len();
+    for (at, argument) in list.iter().enumerate().filter(|(_, argument)| texts.of(argument.register).next().is_some()) {
+        if buf.len() != begun {
+            buf.extend_from_slice(b", ");
+        }
+        push_value(buf, argument, &Context { call, texts, next: list.get(at + 1) });
+    }
+}
+
 /// Gives `take` the name and the text of each argument in turn; false where they are not known. `scratch` is used for
 /// the text.
 pub(crate) fn each(

@@ -41,6 +41,8 @@ struct Written<'a> {
     /// Events were lost: descriptors are not known any more.
     lost: bool,
     open: Vec<Open>,
+    /// Of tasks in a call whose end was not there when it was told, which stream it writes to.
+    waiting: Vec<(Pid, usize)>,
 }
 
 /// `printer` with lines of what was written, where the recording has that.
@@ -65,6 +67,7 @@ pub(crate) fn with_lines<'a>(
         streams: [target(1), target(2)],
         lost: false,
         open: Vec::new(),
+        waiting: Vec::new(),
     })
 }
 
@@ -128,13 +131,13 @@ impl Written<'_> {
         self.printer.log(&LogLine { ts, real: self.clock.realtime(ts), stream, text, file: Path::new("") });
     }
 
-    fn add(&mut self, call: &Call, texts: &Texts) {
+    fn add(&mut self, call: &Call, texts: &Texts, waiting: Option<usize>) {
         if texts.is_empty() || (call.runtime && !self.with_runtime) {
             return;
         }
         let Some((bytes, cut)) = written(call, texts) else { return };
-        let Some(stream) = self.stream(call, texts) else { return };
         let (pid, ts) = (call.pid, call.entered);
+        let Some(stream) = waiting.or_else(|| self.stream(call, texts)) else { return };
         let known = self.open.iter().position(|open| (open.pid, open.stream) == (pid, stream));
         let mut text = known.map_or_else(Vec::new, |at| self.open.remove(at).text);
         text.extend_from_slice(&bytes);
@@ -169,15 +172,21 @@ impl Written<'_> {
 impl Lines for Written<'_> {
     fn call(&mut self, call: &Call, texts: &Texts) {
         self.printer.call(call, texts);
-        self.add(call, texts);
+        self.add(call, texts, None);
     }
     fn unfinished(&mut self, call: &Call, texts: &Texts) {
         self.printer.unfinished(call, texts);
-        self.add(call, texts);
+        self.add(call, texts, None);
+        // By its end nothing may be known of its descriptor but the number.
+        self.waiting.retain(|(of, _)| *of != call.pid);
+        if let Some(stream) = self.stream(call, texts).filter(|_| self.waiting.len() < OPEN_MAX) {
+            self.waiting.push((call.pid, stream));
+        }
     }
     fn resumed(&mut self, call: &Call, texts: &Texts) {
         self.printer.resumed(call, texts);
-        self.add(call, texts);
+        let waiting = self.waiting.iter().position(|(of, _)| *of == call.pid).map(|at| self.waiting.swap_remove(at).1);
+        self.add(call, texts, waiting);
     }
     fn note(&mut self, note: &Note) {
         match note.what {
