@@ -71,7 +71,7 @@ impl Texts {
     /// Adds what is known about argument `arg` (0 to 5, or [`RESULT`]). False if there is no room for it.
     pub fn push(&mut self, arg: u8, text: Text<'_>) -> bool {
         let address;
-        let mut head = [0; 16];
+        let mut head = [0u64; 2];
         let mut head_len = 0;
         let (kind, bytes) = match text {
             Text::String { bytes, cut } => (u8::from(cut), bytes),
@@ -85,19 +85,22 @@ impl Texts {
             }
             Text::Address { bytes, filled } => (8 + u8::from(filled), bytes),
             Text::Piece { base, length, bytes, filled } => {
-                head = (u128::from(length) << 64 | u128::from(base)).to_le_bytes();
-                head_len = head.len();
+                head = [base, length];
+                head_len = 16;
                 (10 + u8::from(filled), bytes)
             }
         };
-        let head = head.get(..head_len).unwrap_or_default();
-        let Ok(length) = u16::try_from(head.len() + bytes.len()) else { return false };
+        let Ok(length) = u16::try_from(head_len + bytes.len()) else { return false };
         if self.bytes.len() + 4 + usize::from(length) > BYTES_MAX {
             return false;
         }
         self.bytes.extend_from_slice(&[arg, kind]);
         self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.extend_from_slice(head);
+        if head_len != 0 {
+            for word in head {
+                self.bytes.extend_from_slice(&word.to_le_bytes());
+            }
+        }
         self.bytes.extend_from_slice(bytes);
         true
     }
@@ -130,9 +133,8 @@ impl Texts {
                 6 => Text::Target(bytes),
                 8 | 9 => Text::Address { bytes, filled: kind == 9 },
                 10 | 11 => {
-                    let (head, bytes) = (bytes.get(..16)?, bytes.get(16..)?);
-                    let head = u128::from_le_bytes(head.try_into().ok()?);
-                    Text::Piece { base: head as u64, length: (head >> 64) as u64, bytes, filled: kind == 11 }
+                    let word = |at| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+                    Text::Piece { base: word(0)?, length: word(8)?, bytes: bytes.get(16..)?, filled: kind == 11 }
                 }
                 _ => Text::Unread(u64::from_le_bytes(bytes.try_into().ok()?)),
             };

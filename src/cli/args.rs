@@ -155,8 +155,8 @@ macro_rules! record_verb {
             /// (Linux 6.19), probes (on events)
             #[argh(option, arg_name = "means")]
             pub strings: Option<Word>,
-            /// bytes of each buffer read or written (8 to 512) and of socket addresses; what is written to standard
-            /// output and error shows as lines of a log, too; may hold secrets (default: none)
+            /// record this much of each buffer read or written, and socket addresses: 8 to 512 bytes, secrets or not
+            /// (default: nothing)
             #[argh(option, arg_name = "n")]
             pub data: Option<Word>,
             /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)

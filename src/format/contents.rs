@@ -9,8 +9,8 @@
 //!
 //! Memory: `d1` a buffer, `a1` a socket address, `v1` an array of struct iovec, all at argument 1, as capitals where the
 //! call fills them in; `b1_0` the buffer of the first struct; `n1` the word that says how long the address is. Their
-//! guards are strings of the memory's first word (`h` before its name) and last word (`l`), or `g` and `m`, see
-//! [`Guard`]; what does not fit one field goes on in the next (`t`).
+//! guards are strings made of the memory's first word (`h` before its name) and last word (`l`), see [`Guard`]; what does
+//! not fit one field goes on in the next (`t`).
 
 use super::events::{bytes_at, place_of, Place};
 use super::text::{EventFormat, Field, Kind};
@@ -51,45 +51,27 @@ pub struct Part {
     guards: [Option<Guard>; 2],
 }
 
-/// What tells whether a probe found a word of memory: a string in the record that was made of it. All are places of the
-/// words that say where a string lies: its offset, and its length above.
+/// What tells whether a probe found a word of memory: a string in the record that was made of it (`symstr`). Both are
+/// places of the words that say where a string lies.
 ///
-/// When a word was not found, the kernel leaves what it had put there before: where the next string may lie and all the
-/// room that is left, which may be none. Behind one that was fetched lies the next one. The length says nothing: 6.12
-/// leaves it at the room for `symstr`.
-///
-/// `g` and `m` (before 6.3) are strings at the address that the word is: one that was not found looks as above, one that
-/// was found and leads nowhere has no length. Whether the kernel is one that makes a difference tells `w`, which reads a
-/// word at an address that never is.
+/// When a word was not found, the kernel leaves what it had put there before: where the next string may lie. Behind one
+/// that was made lies the next one. The length says nothing: 6.12 leaves it at the room that there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guard {
     at: Place,
     next: Place,
-    witness: Option<Place>,
 }
 
 impl Guard {
-    /// The guard of `name` with one of two letters.
-    fn of(format: &EventFormat<'_>, name: &str, word: &str, string: &str) -> Option<Guard> {
-        let is_it = |other: &str, letter| other.strip_prefix(letter) == Some(name);
-        let strings = || format.fields().filter(|(_, field)| field.kind == Kind::DataLoc);
-        let mut rest = strings().skip_while(|(other, _)| !is_it(other, word) && !is_it(other, string));
-        let ((found, at), (_, next)) = (rest.next()?, rest.next()?);
-        let raw = |field: Field| place_of(Field { kind: Kind::Plain, ..field });
-        let witness = if is_it(found, string) { Some(raw(format.field("w")?)) } else { None };
-        Some(Guard { at: raw(at), next: raw(next), witness })
+    /// The guard of `name` with this letter.
+    fn of(format: &EventFormat<'_>, name: &str, letter: &str) -> Option<Guard> {
+        let strings = format.fields().filter(|(_, field)| field.kind == Kind::DataLoc);
+        let mut rest = strings.skip_while(|(other, _)| other.strip_prefix(letter) != Some(name));
+        let mut place = || Some(place_of(Field { kind: Kind::Plain, ..rest.next()?.1 }));
+        Some(Guard { at: place()?, next: place()? })
     }
 
-    fn holds(&self, data: &[u8]) -> Option<bool> {
-        let own = word_at(data, self.at)?;
-        let moved = self.length(data)? != 0;
-        Some(match self.witness {
-            None => moved,
-            Some(witness) => word_at(data, witness)? >> 16 != 0 && (own >> 16 == 0 || moved),
-        })
-    }
-
-    /// Bytes of the string, if there is one.
+    /// Bytes of the string; 0 if there is none.
     fn length(&self, data: &[u8]) -> Option<usize> {
         let (own, next) = (word_at(data, self.at)?, word_at(data, self.next)?);
         Some(usize::from((next as u16).wrapping_sub(own as u16)))
@@ -155,11 +137,11 @@ pub fn parts<'a>(format: &'a EventFormat<'a>) -> impl Iterator<Item = Part> + 'a
         let role = role(name, field)?;
         let mut whole = field;
         let guards = match role {
-            Role::Length(_) => [Guard::of(format, name, "", "g"), None],
+            Role::Length(_) => [Guard::of(format, name, ""), None],
             Role::Data(_) | Role::Piece(_) | Role::Address(..) | Role::Vector(..) => {
                 let rest = format.fields().find(|(other, _)| other.strip_prefix('t') == Some(name));
                 whole.size += rest.map_or(0, |(_, rest)| rest.size);
-                [Guard::of(format, name, "h", "g"), Guard::of(format, name, "l", "m")]
+                [Guard::of(format, name, "h"), Guard::of(format, name, "l")]
             }
             _ => [None; 2],
         };
@@ -196,7 +178,7 @@ fn value<'a>(part: &Part, data: &'a [u8]) -> Option<Value<'a>> {
         }
         Role::Data(_) | Role::Piece(_) | Role::Address(..) | Role::Vector(..) => {
             let [first, last] = part.guards;
-            let holds = |guard: Option<Guard>| guard.map_or(Some(true), |guard| guard.holds(data));
+            let holds = |guard: Option<Guard>| guard.map_or(Some(true), |guard| Some(guard.length(data)? != 0));
             Some(match (holds(first)?, holds(last)?) {
                 (true, true) => Value::Bytes(bytes),
                 (true, false) => Value::Begun(bytes),
@@ -206,8 +188,9 @@ fn value<'a>(part: &Part, data: &'a [u8]) -> Option<Value<'a>> {
         // `symstr`: a kernel's symbol, or the word in hexadecimal.
         Role::Length(_) => {
             let [guard, _] = part.guards;
-            let text = core::str::from_utf8(bytes.get(..guard?.length(data)?)?).ok()?;
-            Some(Value::Address(u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()?))
+            let digits = bytes.get(..guard?.length(data)?)?.strip_prefix(b"0x")?;
+            let digit = |sum: u64, digit: &u8| Some(sum << 4 | u64::from(char::from(*digit).to_digit(16)?));
+            digits.iter().try_fold(0, digit).map(Value::Address)
         }
         // The NUL belongs to what is stored: nothing at all is what a probe leaves that met an address without memory.
         Role::Text(_) | Role::Element(_) | Role::KernelText => {

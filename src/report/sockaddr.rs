@@ -10,6 +10,8 @@ use crate::calls::Call;
 use crate::json::push_u64;
 use crate::syscalls::kind;
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
@@ -58,11 +60,10 @@ fn push_inet6(buf: &mut Vec<u8>, bytes: &[u8]) {
         if mapped && at == 6 {
             return push_inet(buf, bytes.get(12..).unwrap_or_default());
         }
-        let start = buf.len();
-        push_hex(buf, group(at));
-        // Without the `0x`.
-        if buf.get(start + 1) == Some(&b'x') {
-            buf.drain(start..start + 2);
+        let group = group(at);
+        let digits = (67 - group.leading_zeros() as usize) / 4;
+        for digit in (0..digits.max(1)).rev() {
+            buf.push(HEX.get((group >> (4 * digit) & 15) as usize).copied().unwrap_or_default());
         }
         at += 1;
     }
