@@ -228,21 +228,13 @@ fn check_strings(findings: &mut Findings, tracefs: &Tracefs, long_size: u8) {
 }
 
 fn check_data(findings: &mut Findings, tracefs: &Tracefs, long_size: u8) {
+    let remedy = "take 6.9 or later (not on 32-bit ARM) with CONFIG_KPROBE_EVENTS=y";
     let (verdict, finding, remedy) = match best_buffers(tracefs, long_size) {
-        Ok("returns") => (Verdict::Good, "--data tells buffers read and written, and socket addresses", ""),
-        Ok("entries") => (
-            Verdict::Less,
-            "--data tells buffers written whose pages are there, and socket addresses that programs give",
-            "for those read and received take 6.9 or later (not on 32-bit ARM)",
-        ),
-        Ok(_) => (
-            Verdict::Less,
-            "--data tells nothing: no probes of functions",
-            "build the kernel with CONFIG_KPROBE_EVENTS=y",
-        ),
-        Err(why) => return findings.add(Verdict::Less, "data", format_args!("--data: {why}"), ""),
+        "returns" => (Verdict::Good, "buffers read and written, and socket addresses", ""),
+        "entries" => (Verdict::Less, "buffers written and addresses given, where their pages are there", remedy),
+        _ => (Verdict::Less, "nothing", remedy),
     };
-    findings.add(verdict, "data", format_args!("{finding}"), remedy);
+    findings.add(verdict, "data", format_args!("--data tells {finding}"), remedy);
 }
 
 /// Information, unless something is scarce.

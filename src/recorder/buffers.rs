@@ -11,7 +11,6 @@
 //! end: one that could not be made is seen as such, see `format::contents`. N bytes are on two pages at most.
 
 use crate::arch::Arch;
-use crate::error::Result;
 use crate::proc;
 use crate::tracefs::{ProbeLock, Tracefs, PROBE_GROUP};
 
@@ -27,23 +26,19 @@ pub const DATA_NOTE: &str = "buffers are not recorded";
 
 /// Bytes of a socket address: all of the longest usual one, struct sockaddr_un, and two.
 const ADDRESS: usize = 112;
-/// How many parts of a vector of buffers are told: C libraries write what they buffered and what is new.
+/// How many parts of a vector of buffers are told (`b1_0`, `b1_1`): C libraries write what they buffered and what is new.
 const VECTOR: usize = 2;
 
 /// A probe at the return, and how many tasks may be in the function at once, most of them waiting. Those of one more are
 /// not told.
 const RETURN: &str = "r256:";
 
-/// Name of the probe, function, and for what memory there is: a letter (see `format::contents`; capitals are filled in
-/// by the call), the call's argument, the function's.
-#[rustfmt::skip]
-static SOURCES: [(&str, &str, &str); 11] = [
-    ("write", "vfs_write", "d12"), ("writev", "vfs_writev", "v12"), ("sendto", "__sys_sendto", "d12 a45"),
-    ("connect", "__sys_connect", "a12"), ("bind", "__sys_bind", "a12"),
-    ("read", "vfs_read", "D12"), ("readv", "vfs_readv", "V12"), ("recvfrom", "__sys_recvfrom", "D12 A45 n46"),
-    ("accept", "__sys_accept4", "A12 n13"), ("getsockname", "__sys_getsockname", "A12 n13"),
-    ("getpeername", "__sys_getpeername", "A12 n13"),
-];
+/// Probes: name, function, and for what memory each: a letter (see `format::contents`; capitals are filled in by the
+/// call), the call's argument, the function's.
+const SOURCES: &str = "write vfs_write d12;writev vfs_writev v12;sendto __sys_sendto d12 a45;\
+    connect __sys_connect a12;bind __sys_bind a12;read vfs_read D12;readv vfs_readv V12;\
+    recvfrom __sys_recvfrom D12 A45 n46;accept __sys_accept4 A12 n13;getsockname __sys_getsockname A12 n13;\
+    getpeername __sys_getpeername A12 n13";
 
 /// A function's arguments where `$argN` is not there: AAPCS 32.
 const ARM_ARGUMENTS: [&str; 6] = ["%r0", "%r1", "%r2", "%r3", "$stack0", "$stack1"];
@@ -56,42 +51,49 @@ struct Definition {
 }
 
 impl Definition {
-    fn push(&mut self, parts: &[&str]) {
-        self.text.push_str(&parts.concat());
+    /// Appends a text with the name for `N`, the address for `F`, and a number for `#`.
+    fn push(&mut self, template: &str, [name, from]: [&str; 2], number: usize) {
+        for letter in template.chars() {
+            match letter {
+                'N' => self.text.push_str(name),
+                'F' => self.text.push_str(from),
+                '#' => self.text.push_str(&number.to_string()),
+                other => self.text.push(other),
+            }
+        }
     }
 
     /// Memory of some bytes and its guards.
-    fn memory(&mut self, name: &str, from: &str, bytes: usize) {
-        let (words, rest) = (bytes / 8, bytes % 8);
-        self.push(&[" ", name, "=+0(", from, "):x64[", &words.to_string(), "]"]);
-        if rest != 0 {
+    fn memory(&mut self, of: [&str; 2], bytes: usize) {
+        self.push(" N=+0(F):x64[#]", of, bytes / 8);
+        if bytes % 8 != 0 {
             // Behind it in the record, too.
-            self.push(&[" t", name, "=+", &(words * 8).to_string(), "(", from, "):x8[", &rest.to_string(), "]"]);
+            self.push(" tN=+#", of, bytes & !7);
+            self.push("(F):x8[#]", of, bytes % 8);
         }
-        self.push(&[" h", name, "=+0(", from, "):symstr"]);
+        self.push(" hN=+0(F):symstr", of, 0);
         if bytes > self.long_size {
-            self.push(&[" l", name, "=+", &(bytes - self.long_size).to_string(), "(", from, "):symstr"]);
+            self.push(" lN=+#(F):symstr", of, bytes - self.long_size);
         }
     }
 
-    fn memories(&mut self, parts: &str, bytes: usize) {
-        for part in parts.split(' ') {
-            let (Some(name), Some(number)) = (part.get(..2), part.get(2..)) else { continue };
-            let register = number.parse().ok().and_then(|number: usize| ARM_ARGUMENTS.get(number.wrapping_sub(1)));
-            let from = match register {
-                Some(register) if self.on_arm => (*register).to_owned(),
-                _ => ["$arg", number].concat(),
-            };
-            match part.as_bytes().first() {
-                Some(b'd' | b'D') => self.memory(name, &from, bytes),
-                Some(b'a' | b'A') => self.memory(name, &from, ADDRESS),
-                Some(b'n') => self.push(&[" ", name, "=+0(", &from, "):symstr"]),
-                _ => {
-                    self.memory(name, &from, 2 * VECTOR * self.long_size);
-                    for nth in 0..VECTOR {
-                        let base = ["+", &(2 * nth * self.long_size).to_string(), "(", &from, ")"].concat();
-                        self.memory(&["b1_", &nth.to_string()].concat(), &base, bytes);
-                    }
+    fn part(&mut self, part: &str, bytes: usize) {
+        let (Some(name), Some(number)) = (part.get(..2), part.get(2..)) else { return };
+        let from = match number.parse().ok().and_then(|number: usize| ARM_ARGUMENTS.get(number.wrapping_sub(1))) {
+            Some(register) if self.on_arm => (*register).to_owned(),
+            _ => "$arg".to_owned() + number,
+        };
+        let of = [name, &from];
+        match part.as_bytes().first() {
+            Some(b'd' | b'D') => self.memory(of, bytes),
+            Some(b'a' | b'A') => self.memory(of, ADDRESS),
+            Some(b'n') => self.push(" N=+0(F):symstr", of, 0),
+            _ => {
+                self.memory(of, 2 * VECTOR * self.long_size);
+                for (nth, name) in ["b1_0", "b1_1"].into_iter().enumerate() {
+                    let mut base = Definition { text: String::new(), ..*self };
+                    base.push("+#(F)", of, 2 * nth * self.long_size);
+                    self.memory([name, &base.text], bytes);
                 }
             }
         }
@@ -104,25 +106,24 @@ pub(super) fn define(tracefs: &Tracefs, bytes: u64, long_size: u8) -> (&'static 
     let mut names = Vec::new();
     let on_arm = proc::uname().0 == Some(Arch::Arm);
     let mut at_return = !on_arm;
-    let sources = if tracefs.has_kprobes() { SOURCES.as_slice() } else { &[] };
-    for (name, function, parts) in sources {
+    let sources = if tracefs.has_kprobes() { SOURCES } else { "" };
+    for source in sources.split(';') {
+        let mut words = source.split(' ');
+        let (Some(name), Some(function)) = (words.next(), words.next()) else { continue };
         // Another recorder may want more of each buffer, or less.
         let name = [name, "_", &bytes.to_string()].concat();
-        loop {
-            if !at_return && parts.starts_with(char::is_uppercase) {
-                break;
-            }
+        // Once something could be defined at its return, it is the function that is not there.
+        while at_return || !words.clone().any(|part| part.starts_with(['A', 'D', 'V'])) {
             let kind = if at_return { RETURN } else { "p:" };
             let text = [kind, PROBE_GROUP, "/", &name, " ", function].concat();
             let mut definition = Definition { text, on_arm, long_size: long_size.into() };
-            definition.memories(parts, bytes as usize);
+            words.clone().for_each(|part| definition.part(part, bytes as usize));
             // Every string has another one behind it.
-            definition.push(&[" c=$comm:string"]);
+            definition.text.push_str(" c=$comm:string");
             if tracefs.has_probe(&name) || tracefs.define(&definition.text).is_ok() {
                 names.push(name);
                 break;
             }
-            // Once something could be defined at its return, it is the function that is not there.
             if !at_return || !names.is_empty() {
                 break;
             }
@@ -137,14 +138,14 @@ pub(super) fn define(tracefs: &Tracefs, bytes: u64, long_size: u8) -> (&'static 
     (means, names)
 }
 
-/// What [`define`] would find here.
-pub fn best_buffers(tracefs: &Tracefs, long_size: u8) -> Result<&'static str> {
-    if !tracefs.has_kprobes() {
-        return Ok(NONE);
+/// What [`define`] would find here; nothing where somebody else keeps the lock.
+pub fn best_buffers(tracefs: &Tracefs, long_size: u8) -> &'static str {
+    match ProbeLock::take(tracefs) {
+        Ok(_lock) => {
+            let (means, _) = define(tracefs, DATA_MIN, long_size);
+            tracefs.remove_probes();
+            means
+        }
+        Err(_) => NONE,
     }
-    let lock = ProbeLock::take(tracefs)?;
-    let (means, _) = define(tracefs, DATA_MIN, long_size);
-    tracefs.remove_probes();
-    drop(lock);
-    Ok(means)
 }

@@ -4,13 +4,17 @@
 //! Source: strace 6.1 `sockaddr.c` and `io.c`; unix(7), ip(7), ipv6(7), netlink(7), packet(7). The bytes are of a
 //! little-endian machine, as all that have call tables are; ports and addresses are in the network's order.
 
-use super::out::push_hex;
 use super::values::{push_escaped, push_named, push_pointer, push_quoted};
 use crate::calls::Call;
 use crate::json::push_u64;
 use crate::syscalls::kind;
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// So many hexadecimal digits.
+fn push_digits(buf: &mut Vec<u8>, value: u64, digits: u32) {
+    for digit in (0..digits).rev() {
+        buf.push(b"0123456789abcdef".get((value >> (4 * digit) & 15) as usize).copied().unwrap_or_default());
+    }
+}
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
@@ -61,10 +65,7 @@ fn push_inet6(buf: &mut Vec<u8>, bytes: &[u8]) {
             return push_inet(buf, bytes.get(12..).unwrap_or_default());
         }
         let group = group(at);
-        let digits = (67 - group.leading_zeros() as usize) / 4;
-        for digit in (0..digits.max(1)).rev() {
-            buf.push(HEX.get((group >> (4 * digit) & 15) as usize).copied().unwrap_or_default());
-        }
+        push_digits(buf, group, ((67 - group.leading_zeros()) / 4).max(1));
         at += 1;
     }
 }
@@ -110,12 +111,9 @@ pub(super) fn push_address(buf: &mut Vec<u8>, bytes: &[u8], call: &Call) {
             push_field(buf, ", nl_pid=", pid);
             buf.extend_from_slice(b", nl_groups=");
             // `%#08x`
-            let mut digits = Vec::new();
-            push_hex(&mut digits, u64::from(word(rest, 6).unwrap_or(0)));
-            let digits = digits.strip_prefix(b"0x").unwrap_or(&digits);
-            buf.extend_from_slice(if digits == b"0" { b"00" } else { b"0x" });
-            buf.resize(buf.len() + 6usize.saturating_sub(digits.len()), b'0');
-            buf.extend_from_slice(digits);
+            let groups = word(rest, 6).unwrap_or(0);
+            buf.extend_from_slice(if groups == 0 { b"00" } else { b"0x" });
+            push_digits(buf, u64::from(groups), ((35 - groups.leading_zeros()) / 4).max(6));
         }
         _ => {
             buf.extend_from_slice(b", sa_data=");
