@@ -216,3 +216,125 @@ impl<'a> Printer<'a> for Written<'a> {
         self.printer.end_logs()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::Text as TextLines;
+    use super::*;
+    use crate::arch::Abi;
+    use crate::calls::Cause;
+    use crate::recording::{InitialTask, OpenFile};
+    use crate::syscalls::number;
+    use crate::tasks::Comm;
+
+    /// A call of task 7 and the descriptor's target.
+    struct Write(&'static str, u64, &'static [u8], &'static [u8], u64, i64);
+
+    fn meta(streams: [&str; 2]) -> Meta {
+        let fds = (1..).zip(streams).map(|(fd, path)| OpenFile { fd, path: path.to_owned() }).collect();
+        let mut meta = Meta { init_pid: 7, ..Meta::default() };
+        meta.options.data = 8;
+        meta.tasks.push(InitialTask { tid: 7, tgid: 7, fds, ..InitialTask::default() });
+        meta
+    }
+
+    fn call(name: &str, fd: u64, count: u64, ret: i64) -> Call {
+        Call {
+            entered: 5,
+            ended: 6,
+            ret,
+            args: [fd, 16, count, 0, 0, 0],
+            nr: number(Abi::X86_64, name).unwrap(),
+            pid: 7,
+            tgid: 7,
+            comm: Comm::default(),
+            abi: Abi::X86_64,
+            end: End::Returned,
+            uncertain: false,
+            runtime: false,
+        }
+    }
+
+    /// The lines of a log that come of these calls.
+    fn lines(meta: &Meta, writes: &[Write], is_lost: bool) -> Vec<String> {
+        let options = Options::default();
+        let mut out = Vec::new();
+        let mut printer = with_lines(Box::new(TextLines::new(meta, &options, &mut out)), meta, &options);
+        let mut note = |what: What| {
+            let (ts, pid, tgid, comm, runtime) = (9, 7, 7, Comm::default(), false);
+            printer.note(&Note { ts, pid, tgid, comm, runtime, what });
+        };
+        if is_lost {
+            note(What::Lost { cpu: 0, from: 0, to: 1, count: None });
+        }
+        for Write(name, fd, target, bytes, count, ret) in writes {
+            let mut texts = Texts::default();
+            if !target.is_empty() {
+                texts.push(0, Text::Target(target));
+            }
+            texts.push(1, Text::Data(bytes));
+            printer.call(&call(name, *fd, *count, *ret), &texts);
+        }
+        printer.note(&Note {
+            ts: 9,
+            pid: 7,
+            tgid: 7,
+            comm: Comm::default(),
+            runtime: false,
+            what: What::Exit(Cause::Exited(0)),
+        });
+        printer.end_logs().unwrap();
+        printer.out().finish().unwrap();
+        drop(printer);
+        let text = String::from_utf8(out).unwrap();
+        let logs = text.lines().filter(|line| line.starts_with("== "));
+        logs.map(|line| line.splitn(3, ' ').nth(2).unwrap().to_owned()).collect()
+    }
+
+    const OUT: &[u8] = b"pipe:[1]";
+    const ERR: &[u8] = b"pipe:[2]";
+
+    #[test]
+    fn lines_are_put_together_from_writes_and_cut_where_more_was_written() {
+        let meta = meta(["pipe:[1]", "pipe:[2]"]);
+        let writes = [
+            Write("write", 1, OUT, b"one\ntwo ", 8, 8),
+            Write("write", 2, ERR, b"else\r\n", 6, 6),
+            Write("write", 1, OUT, b"halves\n...", 7, 7),
+            // What was not written, or failed, is no output; what was written and not recorded is missing.
+            Write("write", 1, OUT, b"short\n", 6, 5),
+            Write("write", 1, OUT, b"failed\n", 7, -9),
+            Write("write", 1, OUT, b"\n01234567", 100, 100),
+            Write("write", 1, OUT, b"no end", 6, 6),
+        ];
+        let expected = [
+            "stdout: one",
+            "stderr: else",
+            "stdout: two halves",
+            "stdout: short",
+            "stdout: 01234567...",
+            "stdout: no end",
+        ];
+        assert_eq!(lines(&meta, &writes, false), expected);
+    }
+
+    #[test]
+    fn what_is_standard_output_is_known_by_what_it_was_at_the_start() {
+        let writes = [
+            Write("write", 1, OUT, b"a\n", 2, 2),
+            Write("write", 7, ERR, b"b\n", 2, 2),
+            // Another pipe, a file, another call.
+            Write("write", 1, b"", b"c\n", 2, 2),
+            Write("write", 1, b"/tmp/x", b"d\n", 2, 2),
+            Write("sendto", 1, OUT, b"e\n", 2, 2),
+        ];
+        let both = meta(["pipe:[1]", "pipe:[2]"]);
+        assert_eq!(lines(&both, &writes, false), ["stdout: a", "stderr: b"]);
+        // Behind a loss descriptors are not known.
+        assert_eq!(lines(&both, &writes, true), ["stdout: a", "stderr: b", "stdout: c"]);
+        // A terminal comes later, and is both.
+        let terminal = [Write("write", 2, b"/dev/pts/0", b"f\n", 2, 2), Write("write", 1, b"/tmp/x", b"g\n", 2, 2)];
+        assert_eq!(lines(&meta(["/dev/null", "/dev/null"]), &terminal, false), ["stderr: f"]);
+        assert!(lines(&Meta::default(), &writes, false).is_empty(), "a recording without buffers");
+    }
+}
