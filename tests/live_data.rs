@@ -197,7 +197,7 @@ fn what_a_container_writes_to_its_output_stands_among_its_calls_as_lines_of_a_lo
     }
     let hooks = json!({ "createRuntime": [live.hook(&["start", "--data", "48"])], "poststop": [live.hook(&["stop"])] });
     let script =
-        "echo first; echo two >&2; echo inner | cat >/tmp/file; echo 'a long line that is longer than what was \
+        "echo first; echo two >&2; echo inner | cat >/dev/null; echo 'a long line that is longer than what was \
                   asked for'; exec 7>&1; echo copied >&7; ls /nowhere; echo done";
     let bundle = live.bundle_with(&["sh", "-c", script], hooks);
     let id = live.id();

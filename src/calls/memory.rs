@@ -59,8 +59,8 @@ impl<'a> Memory<'a> {
                     None => register(arg + 1)?,
                 };
                 let bytes = there(value, register(arg)?)?;
-                let bytes = bytes.get(..length as u32 as usize).unwrap_or(bytes);
-                take(arg, Text::Address { bytes, filled });
+                let whole = bytes.get(..length as u32 as usize);
+                take(arg, Text::Address { bytes: whole.unwrap_or(bytes), filled, cut: whole.is_none() });
             }
             Role::Vector(arg, filled) => self.vector = there(value, register(arg)?).map(|bytes| (bytes, filled)),
             Role::Piece(arg) => {

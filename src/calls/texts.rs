@@ -41,6 +41,8 @@ pub enum Text<'a> {
         bytes: &'a [u8],
         /// Whether the call fills it in: without success there is none.
         filled: bool,
+        /// Whether there was more than is here.
+        cut: bool,
     },
     /// One struct iovec of the array that it points at; they come in order.
     Piece {
@@ -83,7 +85,7 @@ impl Texts {
                 address = at.to_le_bytes();
                 (7, &address[..])
             }
-            Text::Address { bytes, filled } => (8 + u8::from(filled), bytes),
+            Text::Address { bytes, filled, cut } => (8 + u8::from(filled) + 4 * u8::from(cut), bytes),
             Text::Piece { base, length, bytes, filled } => {
                 head = [base, length];
                 head_len = 16;
@@ -131,7 +133,7 @@ impl Texts {
                 4 => Text::MoreElements,
                 5 => Text::Data(bytes),
                 6 => Text::Target(bytes),
-                8 | 9 => Text::Address { bytes, filled: kind == 9 },
+                8 | 9 | 12 | 13 => Text::Address { bytes, filled: kind & 1 != 0, cut: kind > 9 },
                 10 | 11 => {
                     let word = |at| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
                     Text::Piece { base: word(0)?, length: word(8)?, bytes: bytes.get(16..)?, filled: kind == 11 }
@@ -167,7 +169,7 @@ mod tests {
         assert_eq!(texts.of(3).collect::<Vec<_>>(), [Text::Data(&[0, 255])]);
         assert_eq!(texts.of(RESULT).collect::<Vec<_>>(), [Text::Target(b"/x")]);
         assert_eq!(texts.of(0).count(), 0);
-        let address = Text::Address { bytes: &[2, 0, 0], filled: true };
+        let address = Text::Address { bytes: &[2, 0, 0], filled: true, cut: true };
         let pieces = [
             Text::Piece { base: u64::MAX, length: 3, bytes: b"abc", filled: false },
             Text::Piece { base: 7, length: u64::MAX, bytes: b"", filled: true },

@@ -11,11 +11,11 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
-use super::units::{Scale, SIZE, TIME};
+use super::units::{Scale, DATA, SIZE, TIME};
 use crate::arch::Arch;
 use crate::error::{Error, Quoted, Result};
 use crate::proc;
-use crate::recorder::{Mode, RecordOptions, Strings, DATA_MAX, DATA_MIN, DIR_DEFAULT, MAX_SIZE_DEFAULT};
+use crate::recorder::{Mode, RecordOptions, Strings, DIR_DEFAULT, MAX_SIZE_DEFAULT};
 use crate::syscalls::SyscallList;
 use crate::words::quoted;
 
@@ -85,14 +85,6 @@ const BUFFER: Scale = Scale {
     capitals: false,
     range: (128, 4_294_967_296),
     wrong: "is not a buffer size; write KiB per CPU, 128 or more",
-};
-
-/// Bytes of each buffer.
-const DATA: Scale = Scale {
-    units: &[("", 1)],
-    capitals: false,
-    range: (DATA_MIN, DATA_MAX),
-    wrong: "is no number of bytes from 8 to 512",
 };
 
 /// The options of what is recorded, as they stand in [`record_verb`].

@@ -24,8 +24,8 @@ pub const DATA_MAX: u64 = 512;
 /// What a note begins with that tells that there are none.
 pub const DATA_NOTE: &str = "buffers are not recorded";
 
-/// Bytes of a socket address: all of the longest usual one, struct sockaddr_un, and two.
-const ADDRESS: usize = 112;
+/// Bytes of a socket address: as of a buffer, but for struct sockaddr_in6 (28), and no more than struct sockaddr_un (110).
+const ADDRESS: (usize, usize) = (32, 112);
 /// How many parts of a vector of buffers are told (`b1_0`, `b1_1`): C libraries write what they buffered and what is new.
 const VECTOR: usize = 2;
 
@@ -86,7 +86,7 @@ impl Definition {
         let of = [name, &from];
         match part.as_bytes().first() {
             Some(b'd' | b'D') => self.memory(of, bytes),
-            Some(b'a' | b'A') => self.memory(of, ADDRESS),
+            Some(b'a' | b'A') => self.memory(of, bytes.clamp(ADDRESS.0, ADDRESS.1)),
             Some(b'n') => self.push(" N=+0(F):symstr", of, 0),
             _ => {
                 self.memory(of, 2 * VECTOR * self.long_size);

@@ -6,7 +6,7 @@
 
 use super::out::push_hexes;
 use super::values::{push_value, Context};
-use crate::calls::{Call, Texts};
+use crate::calls::{Call, Text, Texts};
 use crate::syscalls::arguments;
 
 /// The registers as wide as the ABI's are.
@@ -39,12 +39,16 @@ pub(crate) fn push_args(buf: &mut Vec<u8>, call: &Call, texts: &Texts) {
     }
 }
 
-/// What became known of arguments behind the call's beginning; those of which nothing did are left out.
+/// What became known of memory behind the call's beginning; other arguments are left out.
 pub(crate) fn push_late(buf: &mut Vec<u8>, call: &Call, texts: &Texts) {
     let Some(found) = arguments(call.abi, call.nr, &call.args) else { return };
     let list = found.as_slice();
     let begun = buf.len();
-    for (at, argument) in list.iter().enumerate().filter(|(_, argument)| texts.of(argument.register).next().is_some()) {
+    let is_memory = |text| matches!(text, Text::Data(_) | Text::Address { .. } | Text::Piece { .. });
+    for (at, argument) in list.iter().enumerate() {
+        if !texts.of(argument.register).any(is_memory) {
+            continue;
+        }
         if buf.len() != begun {
             buf.extend_from_slice(b", ");
         }
@@ -74,7 +78,7 @@ pub(crate) fn each(
 mod tests {
     use super::*;
     use crate::arch::Abi;
-    use crate::calls::{End, Text};
+    use crate::calls::End;
     use crate::syscalls::number;
     use crate::tasks::Comm;
 
@@ -239,12 +243,16 @@ mod tests {
         ] {
             let bytes = [&u16::to_le_bytes(family)[..], rest].concat();
             let mut texts = Texts::default();
-            texts.push(1, Text::Address { bytes: &bytes, filled: false });
+            texts.push(1, Text::Address { bytes: &bytes, filled: false, cut: false });
             let shown = shown_with(X86, "connect", &[3, 16, 110], -111, &texts);
             assert_eq!(shown, format!("3, {{sa_family={expected}}}, 110"));
         }
         let mut texts = Texts::default();
-        texts.push(1, Text::Address { bytes: &[1, 0], filled: true });
+        texts.push(1, Text::Address { bytes: b"\x01\0/a/long/path", filled: false, cut: true });
+        let shown = shown_with(X86, "connect", &[3, 16, 110], 0, &texts);
+        assert_eq!(shown, "3, {sa_family=AF_UNIX, sun_path=\"/a/long/path\"...}, 110");
+        texts.clear();
+        texts.push(1, Text::Address { bytes: &[1, 0], filled: true, cut: false });
         assert_eq!(shown_with(X86, "accept", &[3, 16, 32], 4, &texts), "3, {sa_family=AF_UNIX}, 0x20");
         assert_eq!(shown_with(X86, "accept", &[3, 16, 32], -11, &texts), "3, 0x10, 0x20");
     }
@@ -262,7 +270,7 @@ mod tests {
             let mut bytes = vec![10, 0, 0, 0, 0, 0, 0, 0];
             bytes.extend(groups.iter().flat_map(|group: &u16| group.to_be_bytes()));
             let mut texts = Texts::default();
-            texts.push(1, Text::Address { bytes: &bytes, filled: false });
+            texts.push(1, Text::Address { bytes: &bytes, filled: false, cut: false });
             let shown = shown_with(X86, "bind", &[3, 16, 28], 0, &texts);
             assert!(shown.contains(&format!("inet_pton(AF_INET6, \"{expected}\", &sin6_addr)")), "{shown}");
         }

@@ -71,7 +71,7 @@ fn push_inet6(buf: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// `{sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("127.0.0.1")}`; of bytes that end early, what there is.
-pub(super) fn push_address(buf: &mut Vec<u8>, bytes: &[u8], call: &Call) {
+pub(super) fn push_address(buf: &mut Vec<u8>, bytes: &[u8], cut: bool, call: &Call) {
     let Some(family) = bytes.get(..2).and_then(|two| two.try_into().ok()).map(u16::from_le_bytes) else {
         return push_quoted(buf, bytes, false);
     };
@@ -89,7 +89,9 @@ pub(super) fn push_address(buf: &mut Vec<u8>, bytes: &[u8], call: &Call) {
             };
             buf.extend_from_slice(start);
             push_escaped(buf, path, b'"');
-            buf.push(b'"');
+            // Up to a NUL it is whole.
+            let is_cut = cut && path.len() + 1 >= rest.len();
+            buf.extend_from_slice(if is_cut { b"\"..." } else { b"\"" });
         }
         (2, Some(_)) => {
             push_field(buf, ", sin_port=htons(", port);

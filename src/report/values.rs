@@ -88,7 +88,7 @@ fn push_memory(buf: &mut Vec<u8>, argument: &Argument, context: &Context<'_>) {
                     buf.extend_from_slice(if buf.len() == begun { b"[..." } else { b", ..." });
                 }
                 Text::Address { filled, .. } | Text::Piece { filled, .. } if filled && failed => {}
-                Text::Address { bytes, .. } => push_address(buf, bytes, context.call),
+                Text::Address { bytes, cut, .. } => push_address(buf, bytes, cut, context.call),
                 Text::Piece { base, length, bytes, filled } => {
                     buf.extend_from_slice(if buf.len() == begun { b"[" } else { b", " });
                     let told = if filled { length.min(left) } else { length };
