@@ -165,6 +165,7 @@ fn doctor_tells_what_this_kernel_has() {
     let missing: Vec<String> = others.filter(|name| !event(name)).map(|name| name.replace('/', ":")).collect();
     assert_eq!(get("task-events").0, verdict(missing.is_empty(), "less"));
     assert!(missing.iter().all(|name| get("task-events").1.contains(name)), "{missing:?}");
+    assert_eq!(get("count").0, verdict(file("events/raw_syscalls/sys_exit/hist"), "less"));
     assert_eq!(get("set-event-pid").0, verdict(Path::new(TRACING).join("set_event_pid").exists(), "MISSING"));
 
     let header = text(&format!("{TRACING}/events/header_page"));

@@ -39,6 +39,7 @@ fn record(live: &Live, program: &Path, means: &str) -> (String, BTreeMap<u64, Va
             found.insert(number().unwrap() - MARKS, json!({ "strings": call["strings"], "cut": call["cut"] }));
         }
     }
+    assert!(!found.is_empty(), "no marks in {lines:#?}");
     (meta["options"]["strings"].as_str().unwrap().to_owned(), found)
 }
 
@@ -113,11 +114,19 @@ fn each_means_tells_the_strings_that_it_can_and_makes_none_up() {
         assert_eq!(strings(7), &json!({ "1": "/plain", "3": "/other" }), "{used}");
         assert_eq!(strings(8), &json!({ "1": "/plain", "3": "/plain" }), "{used}");
         if has_event_probes() {
-            assert_eq!(strings(9), &json!({ "0": "/plain", "1": ["zero", null, "two words", null] }), "{used}");
+            // The empty one is told by 7.2's probes, and by those before only as one that could not be read.
+            let told = |mark: u64, arg: &str| {
+                let elements = &strings(mark)[arg];
+                let with = |empty: Value| elements == &json!(["zero", empty, "two words", null]);
+                assert!(with(Value::Null) || with(json!("")), "{used}: {elements}");
+            };
+            told(9, "1");
+            assert_eq!(strings(9)["0"], "/plain", "{used}");
             let many: Vec<String> = (0..12).map(|nth| nth.to_string()).collect();
             assert_eq!(strings(10), &json!({ "0": "/plain", "1": many }), "{used}");
             assert_eq!(found[&10]["cut"], json!([1]), "{used}");
-            assert_eq!(strings(12), &json!({ "1": "/plain", "2": ["zero", null, "two words", null] }), "{used}");
+            told(12, "2");
+            assert_eq!(strings(12)["1"], "/plain", "{used}");
         }
         assert_eq!(strings(11)["0"], "/other", "{used}");
         // They go behind the recording's end, which nobody waits for.

@@ -25,8 +25,9 @@ fn a_call_is_printed_while_its_program_goes_on() {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let seen = lines.by_ref().map(|line| line.unwrap()).find(|line| line.contains(" kill("));
     assert!(seen.is_some_and(|line| line.contains(" = 0 <")));
-    let waits = lines.by_ref().map(|line| line.unwrap()).find(|line| line.contains("<unfinished ...>"));
-    assert!(waits.unwrap().contains(" read(0, "), "what it waits in");
+    // On a busy machine other calls before it may be told as unfinished, too.
+    let waits = lines.by_ref().map(|line| line.unwrap()).find(|line| line.contains(" read(0<"));
+    assert!(waits.is_some_and(|line| line.ends_with(" <unfinished ...>")), "what it waits in");
     drop(child.stdin.take());
     let rest: Vec<String> = lines.map(|line| line.unwrap()).collect();
     assert!(rest.iter().any(|line| line.contains(" <... read resumed>) = 0 <")), "{rest:#?}");

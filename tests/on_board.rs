@@ -19,6 +19,8 @@ mod live_balance;
 mod live_board;
 #[path = "live_container.rs"]
 mod live_container;
+#[path = "live_count.rs"]
+mod live_count;
 #[path = "live_data.rs"]
 mod live_data;
 #[path = "live_decode.rs"]
@@ -33,3 +35,5 @@ mod live_run;
 mod live_strings;
 #[path = "board/memory.rs"]
 mod memory;
+#[path = "strace_compare.rs"]
+mod strace_compare;

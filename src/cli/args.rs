@@ -16,6 +16,7 @@ use crate::arch::Arch;
 use crate::error::{Error, Quoted, Result};
 use crate::proc;
 use crate::recorder::{Mode, RecordOptions, Strings, DIR_DEFAULT, MAX_SIZE_DEFAULT};
+use crate::sys::variable;
 use crate::syscalls::SyscallList;
 use crate::words::quoted;
 
@@ -45,9 +46,7 @@ impl Deref for Word {
 pub fn dir(word: Option<Word>) -> PathBuf {
     match word {
         Some(word) => word.0.into(),
-        None => std::env::var_os("FTRACE_ANALYZER_DIR")
-            .filter(|dir| !dir.is_empty())
-            .map_or_else(|| DIR_DEFAULT.into(), PathBuf::from),
+        None => variable("FTRACE_ANALYZER_DIR").map_or_else(|| DIR_DEFAULT.into(), PathBuf::from),
     }
 }
 
@@ -95,7 +94,7 @@ fn record_options(
     let mode = match mode {
         None => Mode::Continuous,
         Some(word) => Mode::from_name(&word)
-            .ok_or_else(|| bad_value("--mode", &word, "is not a mode; there are continuous and flight"))?,
+            .ok_or_else(|| bad_value("--mode", &word, "is not a mode; there are continuous, flight and count"))?,
     };
     // On a machine without tables the recorder says so.
     if let (Some(list), (Some(arch), ..)) = (list, proc::uname()) {
@@ -125,7 +124,7 @@ macro_rules! record_verb {
         $(#[$meta])*
         pub struct $name {
             /// continuous (default): store everything as it happens; flight: keep the newest calls in kernel memory,
-            /// store them at the end or when report asks
+            /// store them at the end or when report asks; count: only how often each call was made and failed
             #[argh(option, arg_name = "mode")]
             pub mode: Option<Word>,
             /// ring buffer per CPU in KiB, 128 or more (default: 1408 for hooks, 4096 for run and attach; less where

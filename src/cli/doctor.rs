@@ -205,6 +205,7 @@ fn check_events(findings: &mut Findings, tracefs: &Tracefs) {
     findings.test(tracefs.read_top("buffer_subbuf_size_kb").is_some(), &SUBBUF_SIZE);
     check_strings(findings, tracefs, long_size);
     check_data(findings, tracefs, long_size);
+    findings.test(tracefs.read_top("events/raw_syscalls/sys_exit/hist").is_some(), &COUNT);
     findings.add(Verdict::Info, "clock", format_args!("trace clock: {}", tracefs.default_clock()), "");
 }
 
@@ -236,6 +237,14 @@ fn check_data(findings: &mut Findings, tracefs: &Tracefs, long_size: u8) {
     };
     findings.add(verdict, "data", format_args!("--data tells {finding}"), remedy);
 }
+
+const COUNT: Test = Test {
+    id: "count",
+    yes: "--mode count: calls are counted by histograms in the kernel",
+    no: "--mode count: calls are counted from their events; the kernel has no histograms",
+    otherwise: Verdict::Less,
+    remedy: "build the kernel with CONFIG_HIST_TRIGGERS=y: a counted call costs less then",
+};
 
 /// Information, unless something is scarce.
 fn scarce(findings: &mut Findings, short: bool, id: &str, finding: fmt::Arguments<'_>, remedy: &str) {

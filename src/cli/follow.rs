@@ -13,7 +13,7 @@ use super::out;
 use crate::error::{exit, Result};
 use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned, DATA_NOTE, FILTER_NOTE};
 use crate::recording::{EndState, Meta, Recording, Tail};
-use crate::report::{Filter, Live, Options};
+use crate::report::{needs_events, Filter, Live, Options};
 use crate::sys::Stdio;
 
 /// How long a word of the recorder is waited for before `idle` is called again.
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 
 fn state_of(dir: &Path) -> Option<RunState> {
-    running().into_iter().find(|state| Path::new(&state.recording) == dir)
+    running().into_iter().find(|state| dir.as_os_str() == state.recording.as_str())
 }
 
 /// Waits until the recorder has completed its recording.
@@ -123,6 +123,7 @@ pub fn tell_unfiltered(meta: &Meta) {
 
 pub fn main(args: &Follow) -> Result<u8> {
     let state = find_running(&args.id)?;
+    needs_events(&Recording::open(Path::new(&state.recording))?)?;
     let how = (args.with_runtime, out::colour(args.color, Stdio::Out, false)?);
     let code = print(Path::new(&state.recording), Box::new(Stdio::Out), how, &mut || false)?;
     tell_losses(Path::new(&state.recording))?;

@@ -15,7 +15,7 @@ use crate::format::Event;
 use crate::ids::Pid;
 use crate::json::{push_u64, Json};
 use crate::recorder::{running, RunState};
-use crate::recording::{list_recordings, EndState, Item, Meta, Recording, Tail};
+use crate::recording::{list_recordings, CallCounts, EndState, Item, Meta, Recording, Tail};
 use crate::sys::{read_text, realtime_ns};
 
 /// What is counted.
@@ -32,6 +32,12 @@ fn tally(dir: &Path, meta: &Meta, finished: bool) -> Result<Tally> {
     let kept = dir.join("counts");
     let recording = Recording::open(dir)?;
     let bytes = recording.bytes();
+    if let (true, Some(arch)) = (meta.counts_only(), meta.arch()) {
+        let counts = CallCounts::load(dir)?;
+        let calls = counts.calls(arch).iter().fold(counts.others, |sum, call| sum.saturating_add(call.calls));
+        let lost = counts.dropped + if meta.stats.is_empty() { counts.lost } else { meta.lost() };
+        return Ok(Tally { tasks: counts.tasks, calls: if counts.started { calls } else { 0 }, lost, bytes });
+    }
     if finished {
         if let Some(tally) = read_text(&kept).ok().as_deref().and_then(|text| parse_kept(text, bytes)) {
             return Ok(tally);
@@ -81,15 +87,17 @@ fn parse_kept(text: &str, bytes: u64) -> Option<Tally> {
 }
 
 /// Columns of the table.
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 11;
 const HEAD: [&str; COLUMNS] =
-    ["RECORDING", "STATE", "POD", "ONLY", "START (UTC)", "DURATION", "TASKS", "CALLS", "LOST", "SIZE"];
+    ["RECORDING", "STATE", "POD", "ONLY", "MODE", "START (UTC)", "DURATION", "TASKS", "CALLS", "LOST", "SIZE"];
 /// The column that is shown only if one of the recordings is of a pod.
 const POD: usize = 2;
 /// The column that is shown only if one of the recordings was limited to some calls.
 const ONLY: usize = 3;
+/// The column that is shown only if one of the recordings is not of mode continuous.
+const MODE: usize = 4;
 /// From this column on cells are numbers and stand to the right.
-const NUMBERS: usize = 5;
+const NUMBERS: usize = 6;
 
 /// What is shown: a table's cells row by row, or lines of JSON.
 struct Rows {
@@ -98,11 +106,12 @@ struct Rows {
     json: Option<Json>,
     has_pods: bool,
     has_limited: bool,
+    has_modes: bool,
 }
 
 impl Rows {
     fn add(&mut self, dir: &Path, meta: &Meta, live: &[RunState]) -> Result<()> {
-        let is_live = live.iter().any(|state| Path::new(&state.recording) == dir);
+        let is_live = live.iter().any(|state| dir.as_os_str() == state.recording.as_str());
         let mut ended = meta.anchors.last().map_or(0, |anchor| anchor.realtime_ns);
         let state = match meta.end_state() {
             EndState::Complete => "complete",
@@ -128,6 +137,7 @@ impl Rows {
             json.field_str("end_reason", &meta.end_reason).field_u64("start_ns", started);
             json.field_u64("duration_ns", duration).field_u64("tasks", tally.tasks).field_u64("calls", tally.calls);
             json.field_u64("lost", tally.lost).field_u64("bytes", tally.bytes);
+            json.field_str("mode", &meta.options.mode);
             json.field_str("syscalls_recorded", &meta.options.syscalls);
             json.field_bool("errors_only", meta.options.errors_only).end_object().newline();
             return Ok(());
@@ -145,8 +155,10 @@ impl Rows {
         if only.is_empty() {
             only.push('-');
         }
+        let mode = meta.options.mode.clone();
+        self.has_modes |= mode != "continuous";
         let start = Utc::from_unix(started / 1_000_000_000).to_string();
-        self.cells.extend([unit, state.to_owned(), pod, only, start, units::show_duration(duration)]);
+        self.cells.extend([unit, state.to_owned(), pod, only, mode, start, units::show_duration(duration)]);
         for number in [tally.tasks, tally.calls, tally.lost] {
             self.cells.push(number.to_string());
         }
@@ -166,7 +178,10 @@ impl Rows {
         let head = HEAD.map(str::to_owned);
         for row in core::iter::once(head.as_slice()).chain(self.cells.chunks(COLUMNS)) {
             for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
-                if (index == POD && !self.has_pods) || (index == ONLY && !self.has_limited) {
+                if (index == POD && !self.has_pods)
+                    || (index == ONLY && !self.has_limited)
+                    || (index == MODE && !self.has_modes)
+                {
                     continue;
                 }
                 let padding = width.saturating_sub(cell.chars().count());
@@ -199,6 +214,7 @@ pub fn main(args: &List) -> Result<u8> {
         json: args.json.then(Json::new),
         has_pods: false,
         has_limited: false,
+        has_modes: false,
     };
     let mut code = exit::OK;
     for (dir, meta) in &list_recordings(&base)? {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Printing that does not panic: a reader that went away (`| head`) is no failure of ours, anything else is an error.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use super::args::{bad_value, Word};
 use crate::error::{Error, Result};
-use crate::sys::Stdio;
+use crate::sys::{self, Stdio};
 
 /// Writes to standard output.
 pub fn print(bytes: &[u8]) -> Result<()> {
@@ -47,8 +47,7 @@ pub fn complain(verb: &str, error: &Error) {
 
 /// Makes a file for its owner alone, or replaces its contents; a link in its place is not followed.
 pub fn create_private(path: &Path) -> io::Result<File> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(path)
+    sys::open(path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW)
 }
 
 /// Writes a small private file.
@@ -64,7 +63,7 @@ pub fn colour(when: Option<Word>, to: Stdio, file: bool) -> Result<bool> {
         "never" => Ok(false),
         "auto" if file || !to.as_fd().is_terminal() => Ok(false),
         "auto" => {
-            let [term, no_color] = ["TERM", "NO_COLOR"].map(|name| std::env::var_os(name).unwrap_or_default());
+            let [term, no_color] = ["TERM", "NO_COLOR"].map(|name| sys::variable(name).unwrap_or_default());
             Ok(!term.is_empty() && term != "dumb" && no_color.is_empty())
         }
         other => Err(bad_value("--color", other, "is none of auto, always and never")),
@@ -76,7 +75,9 @@ pub fn open(path: Option<&str>, otherwise: Stdio) -> Result<Box<dyn Write>> {
     match path.map(Path::new) {
         None => Ok(Box::new(otherwise)),
         Some(path) => {
-            let file = File::create(path).map_err(|why| Error::io("create", path, why))?;
+            let file =
+                sys::open_for(path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC, Mode::from_bits_truncate(0o666))
+                    .map_err(|why| Error::io("create", path, why))?;
             Ok(Box::new(file))
         }
     }

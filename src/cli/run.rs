@@ -140,11 +140,11 @@ fn trace(args: &Run, options: &RecordOptions, colour: bool, command: &[OsString]
         return Ok(not_executed(command, Errno::from_raw(i32::from_le_bytes(errno))));
     }
     let mut code = None;
-    if args.quiet || options.mode == Mode::Flight {
+    if args.quiet || options.mode != Mode::Continuous {
         code = wait_status(held.pid, None);
         follow::wait_end(&recorder);
         if !args.quiet {
-            // Whoever watches a flight recording empties it: what it kept is shown at its end.
+            // Whoever watches a flight recording empties it: what it kept is shown at its end, as counts are.
             report::print_text(&recorder.dir, &mut *output, colour)?;
         }
     } else {

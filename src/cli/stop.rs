@@ -8,7 +8,7 @@ use super::args::Stop;
 use super::{out, units};
 use crate::error::{exit, Error, Result};
 use crate::recorder::{end_recorder, find_running};
-use crate::recording::{EndState, Recording};
+use crate::recording::{CallCounts, EndState, Recording};
 
 /// How long completing may take: draining hundreds of megabytes to slow flash.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,8 +26,13 @@ pub fn main(args: &Stop) -> Result<u8> {
 pub fn closing_line(dir: &Path) -> Result<u8> {
     let recording = Recording::open(dir)?;
     let meta = &recording.meta;
-    let lost = meta.lost();
-    let written = meta.written().unwrap_or(0);
+    let mut lost = meta.lost();
+    let mut written = meta.written().unwrap_or(0);
+    if meta.counts_only() {
+        let counts = CallCounts::load(dir)?;
+        lost += counts.dropped;
+        written += counts.hits + counts.dropped;
+    }
     let size = units::show_size(recording.bytes());
     let mut text = format!("{}: {written} events, {lost} lost, {size}: {}\n", dir.display(), meta.end_reason);
     for problem in &meta.problems {

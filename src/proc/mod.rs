@@ -8,9 +8,11 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use nix::fcntl::OFlag;
+
 use crate::arch::{Abi, Arch};
 use crate::ids::Pid;
-use crate::sys::{numbers, read_text, value_of};
+use crate::sys::{numbers, open, read_text, value_of};
 use crate::words::split_once;
 
 /// Fields of /proc/PID/stat that we use.
@@ -86,7 +88,7 @@ pub fn thread_group(tid: Pid) -> Option<Pid> {
 /// The ABI of the program a process runs, by the ELF header of /proc/PID/exe.
 pub fn abi(pid: Pid) -> Option<Abi> {
     let mut head = [0u8; 20];
-    fs::File::open(format!("/proc/{pid}/exe")).ok()?.read_exact(&mut head).ok()?;
+    open(Path::new(&format!("/proc/{pid}/exe")), OFlag::O_RDONLY).ok()?.read_exact(&mut head).ok()?;
     elf_abi(&head)
 }
 

@@ -55,7 +55,7 @@ pub struct Drain {
 fn make_pipe(subbuf: usize) -> Result<(OwnedFd, OwnedFd)> {
     let (outlet, inlet) =
         pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| Error::sys("make a pipe", errno))?;
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096).max(1) as usize;
+    let page = sys::page_size();
     // splice(2) reckons a slot as a page, so a sub-buffer is taken only while as many slots are free as it has pages.
     let slots = (WAITING_MAX / subbuf.max(1)).max(2 * subbuf / page).max(16);
     // Over the users' limits (pipe-max-size, pipe-user-pages-soft) it stays smaller, which costs calls and nothing else.
@@ -171,14 +171,34 @@ impl Drain {
 
     /// Stores one part-filled sub-buffer of a CPU whose pipe is empty.
     fn read_once(&mut self, slot: usize, store: &mut Store) -> Result<u64> {
-        let Some(pipe) = self.pipes.get_mut(slot) else { return Ok(0) };
-        match pipe.file.read(&mut self.page) {
-            Ok(0) => Ok(0),
-            Ok(count) => {
-                let bytes = self.page.get(..count).unwrap_or(&self.page);
-                store.append_page(slot, bytes)?;
-                Ok(count as u64)
+        let mut page = std::mem::take(&mut self.page);
+        let stored = self.read(slot, &mut page).and_then(|count| {
+            if count > 0 {
+                store.append_page(slot, page.get(..count).unwrap_or(&page))?;
             }
+            Ok(count as u64)
+        });
+        self.page = page;
+        stored
+    }
+
+    /// Takes one sub-buffer, whole or not, of a CPU. Gives its bytes; 0 where there is nothing now.
+    pub fn read(&mut self, slot: usize, page: &mut [u8]) -> Result<usize> {
+        if self.pipes.get(slot).is_some_and(|pipe| pipe.waiting == 0) {
+            // What whoever counts is too slow for waits in the pipes, of all CPUs: the kernel's own buffer has room again.
+            for pipe in &mut self.pipes {
+                pipe.pull()?;
+            }
+        }
+        let Some(pipe) = self.pipes.get_mut(slot) else { return Ok(0) };
+        if pipe.waiting > 0 {
+            let count = nix::unistd::read(&pipe.outlet, page)
+                .map_err(|errno| Error::sys(format!("read the pipe of CPU {}", pipe.cpu), errno))?;
+            pipe.waiting = pipe.waiting.saturating_sub(count);
+            return Ok(count);
+        }
+        match pipe.file.read(page) {
+            Ok(count) => Ok(count),
             Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
             Err(why) => match why.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::ENOMEM | Errno::EBUSY | Errno::ENODEV) => Ok(0),

@@ -11,6 +11,7 @@ use crate::ids::SyscallNr;
 use crate::syscalls::{max_nr, name, number, SyscallList, PRIVATE_CALLS};
 use crate::tracefs::Instance;
 
+use super::histograms::FAILED;
 use super::options::RecordOptions;
 
 /// Calls whose enter and exit are kept: execve's exit tells the new program's ABI (x86_64), and that another thread has
@@ -35,7 +36,7 @@ fn add(ranges: &mut Vec<Range>, (first, last): Range) {
 }
 
 /// The numbers of the calls that are in one of the lists, in either ABI.
-fn ranges(lists: &[&SyscallList], arch: Arch) -> Vec<Range> {
+pub(super) fn ranges(lists: &[&SyscallList], arch: Arch) -> Vec<Range> {
     let native = arch.native_abi();
     let abis = [native, arch.compat_abi().unwrap_or(native)];
     let excludes = lists.iter().any(|list| list.excludes());
@@ -70,14 +71,14 @@ fn ranges(lists: &[&SyscallList], arch: Arch) -> Vec<Range> {
     found
 }
 
-fn push_compare(out: &mut String, operator: &str, nr: SyscallNr) {
+pub(super) fn push_compare(out: &mut String, operator: &str, nr: SyscallNr) {
     out.push_str("id");
     out.push_str(operator);
     out.push_str(&nr.to_string());
 }
 
 /// Appends the condition that the number is in one of the ranges, which rise.
-fn push_ranges(out: &mut String, ranges: &[Range]) {
+pub(super) fn push_ranges(out: &mut String, ranges: &[Range]) {
     if ranges.len() > LEAF {
         let (low, high) = ranges.split_at(ranges.len() / 2);
         if let Some((first, _)) = high.first() {
@@ -113,8 +114,8 @@ pub(super) fn filters(list: Option<SyscallList>, errors_only: bool, arch: Arch) 
         let Ok(kept) = SyscallList::parse(kept, arch) else { continue };
         let errors = errors_only && is_exit;
         if errors {
-            // As the kernel's IS_ERR_VALUE: results of mmap are negative numbers, too.
-            text.push_str("ret<0&&ret>=-4095");
+            // Results of mmap are negative numbers, too.
+            text.push_str(FAILED);
         }
         if let Some(list) = &list {
             text.push_str(if errors { "&&(" } else { "" });

@@ -30,6 +30,8 @@ const FOLLOW_EVERY: u64 = 100;
 /// The same when nobody does. A power failure takes this much of a container that makes few calls, and what the system
 /// has not written to the disk by then. When only the recorder dies the kernel keeps it, and `gc` saves it.
 const FLUSH_EVERY: u64 = 10_000;
+/// How often counts from events are laid by for `gc`.
+const KEEP_EVERY: u64 = 1_000;
 /// Longest tick where poll(2) cannot be relied on.
 const TICK_BEFORE_6_9: u64 = 100;
 /// How often meta.json is written anew.
@@ -72,6 +74,9 @@ struct Loop {
     idle_wakes: u32,
     last_flush: u64,
     last_meta: u64,
+    last_kept: u64,
+    /// Something was counted since.
+    uncounted: bool,
     init_gone: Option<u64>,
     tick: u64,
 }
@@ -103,11 +108,13 @@ impl Session {
             // Before 5.3 the tick looks, which is short there.
             init: sys::pidfd_open(self.meta.init_pid).ok(),
             connections: Vec::new(),
-            watch: self.mode == Mode::Continuous,
+            watch: self.mode != Mode::Flight,
             longest: if kernel_version(&self.meta.host.release) >= (6, 9) { FLUSH_EVERY } else { TICK_BEFORE_6_9 },
             idle_wakes: 0,
             last_flush: now,
             last_meta: now,
+            last_kept: now,
+            uncounted: false,
             init_gone: None,
             tick: 5,
         };
@@ -174,7 +181,9 @@ impl Session {
             add(init.as_fd());
             watched += 1;
         }
-        if state.watch {
+        // Tasks that come and go by the thousand must not wake us each.
+        let rests = self.counter.as_deref().is_some_and(|counter| counter.hist) && state.tick == 50;
+        if state.watch && !rests {
             for fd in self.drain.fds() {
                 add(fd);
                 watched += 1;
@@ -211,15 +220,22 @@ impl Session {
         let asked = state.connections.iter().any(|connection| connection.wants_flush);
         let followed = state.connections.iter().any(|connection| connection.follows);
         let every = if followed { FOLLOW_EVERY } else { FLUSH_EVERY };
-        let due = sys::monotonic_ms() - state.last_flush >= every && (followed || self.mode == Mode::Continuous);
+        let due = sys::monotonic_ms() - state.last_flush >= every && (followed || self.mode != Mode::Flight);
         if asked || due {
-            return self.flush(state);
+            return self.flush(state, asked);
         }
         if self.mode == Mode::Flight {
             state.tick = state.longest;
             return Ok(());
         }
-        let (most, complete) = self.drain.whole(&mut self.store)?;
+        let (most, complete) = match self.counter.as_deref_mut() {
+            Some(counter) => {
+                let until = watermark(&self.instance, &self.cpus);
+                (counter.take(&mut self.drain, until)?, true)
+            }
+            None => self.drain.whole(&mut self.store)?,
+        };
+        self.keep_counts(state, most);
         if woken && most == 0 {
             // The kernel says readable and has nothing whole: a poll that lies would make us spin.
             state.idle_wakes += 1;
@@ -246,9 +262,13 @@ impl Session {
     }
 
     /// Stores everything the kernel has and tells those who wait how far that is.
-    fn flush(&mut self, state: &mut Loop) -> Result<(), Error> {
-        let watermark = self.watermark();
-        self.drain.everything(&mut self.store)?;
+    fn flush(&mut self, state: &mut Loop, asked: bool) -> Result<(), Error> {
+        let watermark = watermark(&self.instance, &self.cpus);
+        let moved = self.everything(watermark)?;
+        if asked {
+            self.save_or_note();
+        }
+        self.keep_counts(state, moved);
         state.last_flush = sys::monotonic_ms();
         let line = format!("at {watermark}\n");
         for connection in &mut state.connections {
@@ -259,10 +279,37 @@ impl Session {
         Ok(())
     }
 
-    /// A time up to which all events are committed now.
-    fn watermark(&self) -> Timestamp {
-        let now = self.cpus.first().and_then(|cpu| self.instance.stats(*cpu).ok()).and_then(|stats| stats.now);
-        now.unwrap_or(Timestamp::MAX).saturating_sub(WATERMARK_MARGIN)
+    /// Stores what the kernel has, or counts it up to the time `until`. Gives the bytes taken.
+    fn everything(&mut self, until: Timestamp) -> Result<u64, Error> {
+        match self.counter.as_deref_mut() {
+            Some(counter) => counter.take(&mut self.drain, until),
+            None => self.drain.everything(&mut self.store),
+        }
+    }
+
+    /// Writes the counts into the recording, if it is one that counts.
+    fn save_counts(&mut self) -> Result<(), Error> {
+        self.counter.as_deref_mut().map_or(Ok(()), |counter| counter.save(&self.instance, &self.store.dir))
+    }
+
+    /// The same while it runs: memory or disk may be short just now.
+    fn save_or_note(&mut self) {
+        if let Err(why) = self.save_counts() {
+            self.note(why.to_string());
+        }
+    }
+
+    /// Lays the counts where `gc` finds them should we be killed: what was taken from the kernel is nowhere else.
+    fn keep_counts(&mut self, state: &mut Loop, moved: u64) {
+        let now = sys::monotonic_ms();
+        if let Some(counter) = self.counter.as_deref_mut().filter(|counter| !counter.hist) {
+            state.uncounted |= moved > 0;
+            if state.uncounted && now - state.last_kept >= KEEP_EVERY {
+                (state.uncounted, state.last_kept) = (false, now);
+                // /run is in memory: nothing to wait for, and a failure costs no more than a kill would.
+                let _ = counter.save(&self.instance, &self.state.dir);
+            }
+        }
     }
 
     fn set_end_anchor(&mut self) {
@@ -282,6 +329,7 @@ impl Session {
     fn renew_meta(&mut self) {
         self.set_end_anchor();
         self.meta.trimmed = self.store.trimmed;
+        self.save_or_note();
         if let Err(why) = self.meta_file.renew(&mut self.meta) {
             self.note(why.to_string());
         }
@@ -318,12 +366,15 @@ impl Session {
             }
         };
         while end_state == EndState::Complete {
-            match self.drain.everything(&mut self.store) {
+            match self.everything(Timestamp::MAX) {
                 // Nobody writes any more, so a turn that finds nothing is the last.
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(why) => (end_state, end_reason) = (EndState::Cut, why.to_string()),
             }
+        }
+        if let Err(why) = self.save_counts() {
+            (end_state, end_reason) = (EndState::Cut, why.to_string());
         }
         self.set_end_anchor();
         self.meta.stats = final_stats(&self.instance, &self.cpus);
@@ -350,6 +401,12 @@ impl Session {
         self.state.withdraw();
         ending
     }
+}
+
+/// A time up to which all events are committed now.
+fn watermark(instance: &Instance, cpus: &[CpuId]) -> Timestamp {
+    let now = cpus.first().and_then(|cpu| instance.stats(*cpu).ok()).and_then(|stats| stats.now);
+    now.unwrap_or(Timestamp::MAX).saturating_sub(WATERMARK_MARGIN)
 }
 
 /// What poll(2) found.

@@ -9,13 +9,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::counter::Counter;
 use super::drain::Drain;
 use super::event_loop::final_stats;
 use super::run_state::{all_states, running, RunState};
-use super::session::read_anchor;
+use super::session::{read_anchor, read_formats};
 use super::strings::release;
 use crate::error::{Error, Kind, Result};
-use crate::recording::{list_recordings, EndState, Meta, MetaFile, Recording, Store};
+use crate::ids::Timestamp;
+use crate::recording::{list_recordings, CallCounts, EndState, Meta, MetaFile, Recording, Store};
 use crate::sys;
 use crate::tracefs::{Instance, Tracefs, INSTANCE_PREFIX};
 
@@ -60,7 +62,7 @@ fn salvage(tracefs: Option<&Tracefs>, state: &RunState) -> Result<()> {
     if let Some(instance) = tracefs.and_then(|tracefs| Instance::named(tracefs, &state.instance).ok()) {
         if this_boot && instance.path().is_dir() {
             let _ = instance.set_tracing(false);
-            if let Err(why) = drain_into(&instance, &dir, &mut meta) {
+            if let Err(why) = drain_into(&instance, &dir, &state.dir, &mut meta) {
                 meta.problems.push(format!("what the kernel still had could not be saved: {why}"));
             }
         }
@@ -91,10 +93,21 @@ pub fn close_dead(dir: &Path) -> Result<Vec<String>> {
     Ok(closed)
 }
 
-fn drain_into(instance: &Instance, dir: &Path, meta: &mut Meta) -> Result<()> {
+/// The newer of the counts that a dead recorder left in its recording and below /run.
+fn counts_left(dirs: [&Path; 2]) -> Option<Box<CallCounts>> {
+    let counts = dirs.map(CallCounts::load).into_iter().flatten().filter(|counts| counts.format_version > 0);
+    counts.max_by_key(|counts| counts.events)
+}
+
+fn drain_into(instance: &Instance, dir: &Path, kept: &Path, meta: &mut Meta) -> Result<()> {
     let cpus = instance.cpus()?;
     let mut store = Store::reopen(dir, meta, &cpus)?;
     let mut drain = Drain::open(instance, &cpus, meta.layout()?.subbuf_size())?;
+    if meta.counts_only() {
+        let mut counter = Counter::new(meta, &read_formats(instance)?, cpus.len(), counts_left([dir, kept]))?;
+        while counter.take(&mut drain, Timestamp::MAX)? > 0 {}
+        counter.save(instance, dir)?;
+    }
     while drain.everything(&mut store)? > 0 {}
     if let (Some(cpu), 1) = (cpus.first(), meta.anchors.len()) {
         meta.anchors.extend(read_anchor(instance, *cpu));

@@ -5,19 +5,24 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 
-use super::run_state::make_run_dir;
+use super::run_state::{make_run_dir, run_dir};
 use crate::calendar::Utc;
-use crate::sys::realtime_ns;
+use crate::sys::{self, realtime_ns};
 
 /// Size in bytes at which the log is put aside as `hook.log.1`: /run is memory.
 const LOG_MAX: u64 = 256 << 10;
 /// Longest line, in bytes.
 const LINE_MAX: usize = 1024;
+
+/// The file; its directory is there once anything of ours has run.
+pub fn log_path() -> PathBuf {
+    run_dir().join("hook.log")
+}
 
 /// Appends a line with the time, and passes it to the system log where there is one. Failures are nobody's to hear.
 pub fn log(line: &str) {
@@ -29,16 +34,11 @@ pub fn log(line: &str) {
         text.push(if character == '\n' { ' ' } else { character });
     }
     if let Ok(dir) = make_run_dir() {
-        let path = dir.join("hook.log");
+        let path = log_path();
         if fs::symlink_metadata(&path).is_ok_and(|file| file.len() > LOG_MAX) {
             let _ = fs::rename(&path, dir.join("hook.log.1"));
         }
-        let file = fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
-            .open(&path);
+        let file = sys::open(&path, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOFOLLOW);
         if let Ok(mut file) = file {
             let now = Utc::from_unix(realtime_ns() / 1_000_000_000);
             let _ = file.write_all(format!("{now} UTC [{}] {text}\n", std::process::id()).as_bytes());

@@ -7,10 +7,12 @@
 
 mod buffers;
 mod control;
+mod counter;
 mod drain;
 mod event_filter;
 mod event_loop;
 mod gc;
+mod histograms;
 mod log;
 mod memory;
 mod options;

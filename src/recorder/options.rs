@@ -14,20 +14,34 @@ pub enum Mode {
     Continuous,
     /// Keep the newest in kernel memory; save it at the end or on demand.
     Flight,
+    /// Only count calls, by the kernel's histograms where it has them.
+    Count,
+    /// Only count calls, by their events also where the kernel has histograms.
+    CountEvents,
 }
 
 impl Mode {
+    /// All of them.
+    const ALL: [Mode; 4] = [Mode::Continuous, Mode::Flight, Mode::Count, Mode::CountEvents];
+
     /// The option's value.
     pub fn name(self) -> &'static str {
         match self {
             Mode::Continuous => "continuous",
             Mode::Flight => "flight",
+            Mode::Count => "count",
+            Mode::CountEvents => "count-events",
         }
     }
 
     /// The inverse of [`Mode::name`].
     pub fn from_name(name: &str) -> Option<Mode> {
-        [Mode::Continuous, Mode::Flight].into_iter().find(|mode| mode.name() == name)
+        Mode::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
+    /// Whether calls are counted and not stored.
+    pub fn counts(self) -> bool {
+        matches!(self, Mode::Count | Mode::CountEvents)
     }
 }
 
@@ -83,7 +97,7 @@ impl RecordOptions {
     /// As they stand in meta.json; the buffer's size is what the kernel reports.
     pub fn to_meta(&self, buffer_size_kb: u64) -> OptionsMeta {
         OptionsMeta {
-            mode: self.mode.name().to_owned(),
+            mode: if self.mode.counts() { Mode::Count } else { self.mode }.name().to_owned(),
             buffer_size_kb,
             max_size: self.max_size,
             max_age_s: self.max_age_s,
@@ -92,6 +106,7 @@ impl RecordOptions {
             strings: String::new(),
             data: self.data,
             data_means: String::new(),
+            counted_by: String::new(),
         }
     }
 }

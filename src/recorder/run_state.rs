@@ -6,8 +6,9 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
@@ -15,6 +16,7 @@ use crate::ids::Pid;
 use crate::json::Json;
 use crate::proc;
 use crate::record::{self, record};
+use crate::recording::CallCounts;
 use crate::sys;
 
 /// Where running state lies by default.
@@ -25,9 +27,7 @@ const STATE_FILE_MAX: usize = 64 << 10;
 
 /// Where running state lies: `FTRACE_ANALYZER_RUN_DIR` (for tests), else /run/ftrace-analyzer.
 pub fn run_dir() -> PathBuf {
-    std::env::var_os("FTRACE_ANALYZER_RUN_DIR")
-        .filter(|dir| !dir.is_empty())
-        .map_or_else(|| RUN_DIR.into(), PathBuf::from)
+    sys::variable("FTRACE_ANALYZER_RUN_DIR").map_or_else(|| RUN_DIR.into(), PathBuf::from)
 }
 
 /// A recorder as its `state.json` tells it.
@@ -89,11 +89,7 @@ impl RunState {
         let mut json = Json::new();
         record::write(&mut json, self).newline();
         let path = self.dir.join("state.json");
-        let written = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
+        let written = sys::open(&path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)
             .and_then(|mut file| file.write_all(json.as_bytes()));
         written.map_err(|why| {
             self.withdraw();
@@ -103,7 +99,7 @@ impl RunState {
 
     /// Removes the directory.
     pub fn withdraw(&self) {
-        for file in ["control", "state.json"] {
+        for file in ["control", "state.json", CallCounts::FILE, CallCounts::NEXT] {
             let _ = fs::remove_file(self.dir.join(file));
         }
         let _ = fs::remove_dir(&self.dir);
@@ -112,7 +108,7 @@ impl RunState {
     /// Reads the state in `dir`.
     pub fn read(dir: &Path) -> Result<RunState> {
         let path = dir.join("state.json");
-        let bytes = fs::File::open(&path)
+        let bytes = sys::open(&path, OFlag::O_RDONLY)
             .and_then(|file| sys::read_on(&file, STATE_FILE_MAX))
             .map_err(|why| Error::io("read", &path, why))?;
         if bytes.len() > STATE_FILE_MAX {

@@ -9,13 +9,15 @@ use std::path::Path;
 
 use super::buffers::DATA_NOTE;
 use super::control;
+use super::counter::Counter;
 use super::drain::Drain;
 use super::event_filter;
 use super::event_loop::hold_signals;
+use super::histograms::Plan;
 use super::memory;
 use super::options::{Mode, RecordOptions};
 use super::run_state::RunState;
-use super::strings::{self, Prepared, NONE};
+use super::strings::{self, Prepared, Strings, NONE};
 use super::target::{Origin, Target};
 use crate::calendar::Utc;
 use crate::error::{Error, Kind, Result};
@@ -50,6 +52,8 @@ pub struct Session {
     pub(super) state: RunState,
     pub(super) listener: UnixListener,
     pub(super) mode: Mode,
+    /// In modes that only count.
+    pub(super) counter: Option<Box<Counter>>,
 }
 
 /// Removes the instance, and probes that nobody else uses, unless it was disarmed.
@@ -85,7 +89,7 @@ fn start_stamp(realtime_ns: u64) -> String {
 }
 
 /// The kernel's descriptions of the events, as they are in this instance.
-fn read_formats(instance: &Instance) -> Result<Formats> {
+pub(super) fn read_formats(instance: &Instance) -> Result<Formats> {
     let mut formats = Formats::default();
     formats.push(HEADER_PAGE, &instance.read(HEADER_PAGE)?);
     if let Ok(text) = instance.read(HEADER_EVENT) {
@@ -118,15 +122,20 @@ impl Session {
         hold_signals();
         let (unit, instance) = make_instance(&tracefs, &target.label)?;
         let mut undo = Undo(Some((&tracefs, &instance)));
-        let (buffer_kb, mut notes) = configure(&tracefs, &instance, options, target.origin)?;
-        notes.extend(event_filter::apply(&instance, options, arch));
+        let (plan, note) = match arch.filter(|_| options.mode.counts()) {
+            Some(arch) => Plan::make(&instance, options, target, arch)?,
+            None => (Plan::default(), event_filter::apply(&instance, options, arch)),
+        };
+        let (buffer_kb, mut notes) = configure(&tracefs, &instance, options, target.origin, plan.hist)?;
+        notes.extend(note);
         let cpus = instance.cpus()?;
         let mut formats = read_formats(&instance)?;
         let mut prepared = Prepared::default();
-        if let Err(why) = prepared.set_up(&tracefs, &instance, options.strings, formats.layout()?.long_size()) {
+        let strings = if options.mode.counts() { Strings::Off } else { options.strings };
+        if let Err(why) = prepared.set_up(&tracefs, &instance, strings, formats.layout()?.long_size()) {
             notes.push(format!("strings are not recorded: {why}"));
         }
-        if options.data > 0 {
+        if options.data > 0 && !options.mode.counts() {
             let done = prepared.set_up_data(&tracefs, options.data, formats.layout()?.long_size());
             if done.is_err() || prepared.data_means == NONE {
                 let why = done.err().map(|why| why.to_string());
@@ -139,11 +148,16 @@ impl Session {
         meta.problems = notes;
         meta.options.strings = prepared.means.to_owned();
         meta.options.data_means = prepared.data_means.to_owned();
+        let mut counter = None;
+        if options.mode.counts() {
+            meta.options.counted_by = plan.means().to_owned();
+            counter = Some(Box::new(Counter::new(&meta, &formats, cpus.len(), None)?));
+        }
         let first_cpu = cpus.first().copied().unwrap_or_default();
         meta.anchors.extend(read_anchor(&instance, first_cpu));
         let (store, meta_file) = Store::create(&options.dir, &unit, &formats, &mut meta, &cpus)?;
         let mut state = RunState::for_this_process(&store.dir, target, instance.name());
-        let begun = begin(target, &instance, &cpus, &meta, &prepared, &mut state);
+        let begun = begin(target, &instance, &cpus, &meta, (&prepared, &plan), &mut state);
         drop(prepared);
         let (drain, listener) = match begun {
             Ok(parts) => parts,
@@ -155,7 +169,19 @@ impl Session {
         };
         undo.0 = None;
         drop(undo);
-        Ok(Session { tracefs, instance, cpus, drain, store, meta, meta_file, state, listener, mode: options.mode })
+        Ok(Session {
+            tracefs,
+            instance,
+            cpus,
+            drain,
+            store,
+            meta,
+            meta_file,
+            state,
+            listener,
+            mode: options.mode,
+            counter,
+        })
     }
 
     /// The recording's directory.
@@ -204,9 +230,14 @@ fn configure(
     tracefs: &Tracefs,
     instance: &Instance,
     options: &RecordOptions,
-    origin: Origin,
+    mut origin: Origin,
+    hist: bool,
 ) -> Result<(u64, Vec<String>)> {
     let mut notes = Vec::new();
+    if hist {
+        // Next to nothing comes through the buffers.
+        origin = Origin::Hook;
+    }
     let in_a_hurry = origin == Origin::Hook && options.buffer_size_kb.is_none();
     if !in_a_hurry {
         if let Err(why) = instance.set_subbuf_size_kb(SUBBUF_KB) {
@@ -228,7 +259,8 @@ fn configure(
             instance.set_buffer_size_kb(chosen)?;
         }
     }
-    instance.set_buffer_percent(WAKE_PERCENT)?;
+    // With histograms there are only the events of tasks, and their programs are looked at while they run.
+    instance.set_buffer_percent(if hist { 0 } else { WAKE_PERCENT })?;
     let clock = tracefs.default_clock();
     if clock == "global" && instance.clock() != clock {
         // The kernel found the CPUs' clocks to differ and switched its own instance; ours has to follow.
@@ -279,7 +311,7 @@ fn begin(
     instance: &Instance,
     cpus: &[CpuId],
     meta: &Meta,
-    prepared: &Prepared,
+    (prepared, plan): (&Prepared, &Plan),
     state: &mut RunState,
 ) -> Result<(Drain, UnixListener)> {
     let drain = Drain::open(instance, cpus, meta.layout()?.subbuf_size())?;
@@ -287,13 +319,18 @@ fn begin(
     let listener = control::listen(state)?;
     add_all_threads(target, instance)?;
     for (system, name) in Schema::EVENTS {
-        if system != "raw_syscalls" && instance.has(&format!("events/{system}/{name}/enable")) {
+        let is_wanted =
+            !meta.counts_only() || matches!(name, "sched_process_fork" | "sched_process_exec" | "sched_process_exit");
+        if system != "raw_syscalls" && is_wanted && instance.has(&format!("events/{system}/{name}/enable")) {
             instance.enable_event(system, name, true)?;
         }
     }
     prepared.switch_on(instance);
-    // Enter and exit together.
-    instance.enable_event("raw_syscalls", "", true)?;
+    match meta.counts_only() {
+        true => plan.switch_on(instance)?,
+        // Enter and exit together.
+        false => instance.enable_event("raw_syscalls", "", true)?,
+    }
     if !proc::is_alive(target.init_pid) {
         return Err(Error::not_found(format!("process {} (it ended while tracing was set up)", target.init_pid)));
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, setsid};
 
-use super::log::log;
+use super::log::{log, log_path};
 use super::options::RecordOptions;
 use super::session::Session;
 use super::target::Target;
@@ -59,6 +59,7 @@ fn record(target: &Target, options: &RecordOptions, mut said: File) -> u8 {
     let _ = std::env::set_current_dir("/");
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     sys::set_name("ftrace-recorder");
+    sys::log_traps(&log_path());
     match Session::start(target, options) {
         Ok(session) => {
             let _ = said.write_all(format!("on {}\n", session.dir().display()).as_bytes());

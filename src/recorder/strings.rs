@@ -17,6 +17,7 @@ use crate::format::{parse_event, EventFormat};
 use crate::proc;
 use crate::recording::Formats;
 use crate::tracefs::{Instance, ProbeLock, Tracefs, PROBE_GROUP};
+use crate::words::split_once;
 
 use super::buffers;
 
@@ -216,7 +217,7 @@ fn string_fields(format: &EventFormat<'_>, text: &str) -> String {
     let mut fields = String::new();
     let arguments = format.fields().skip_while(|(name, _)| *name != "__syscall_nr").skip(1);
     for (arg, (name, _)) in arguments.enumerate() {
-        if text.contains(&format!("field:const char * {name};")) && name != "list" {
+        if split_once(text, &format!("field:const char * {name};")).is_some() && name != "list" {
             fields.push_str(&format!(" s{arg}=+0(${name}):ustring"));
         }
     }

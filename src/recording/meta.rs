@@ -92,7 +92,7 @@ pub struct HostMeta {
 /// What the user asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OptionsMeta {
-    /// `continuous` or `flight`.
+    /// `continuous`, `flight` or `count`.
     pub mode: String,
     /// Ring buffer per CPU in KiB, as the kernel reports it.
     pub buffer_size_kb: u64,
@@ -111,6 +111,8 @@ pub struct OptionsMeta {
     pub data: u64,
     /// How they were got: `returns` or `entries` of functions, `none`; empty where none were asked for.
     pub data_means: String,
+    /// By which means calls were counted: `hist` or `events`; empty where they were recorded.
+    pub counted_by: String,
 }
 
 /// [`PageLayout`] as it stands in the file.
@@ -231,6 +233,7 @@ record!(OptionsMeta {
     strings: Text,
     data: U64,
     data_means: Text,
+    counted_by: Text,
 });
 record!(PageMeta { commit_offset: U32, commit_size: U32, data_offset: U32, data_size: U32 });
 record!(Trimmed { events: U64, segments: U64, bytes: U64 });
@@ -278,6 +281,11 @@ impl Meta {
         .to_owned();
     }
 
+    /// Whether the recording has counts of calls and no events.
+    pub fn counts_only(&self) -> bool {
+        self.options.mode == "count"
+    }
+
     /// The traced kernel's architecture.
     pub fn arch(&self) -> Option<Arch> {
         Arch::from_machine(&self.host.machine)
@@ -292,7 +300,7 @@ impl Meta {
     pub fn layout(&self) -> Result<PageLayout> {
         let page = self.page;
         PageLayout::new(page.commit_offset, page.commit_size, page.data_offset, page.data_size)
-            .map_err(|why| Error::malformed(format!("meta.json describes sub-buffers no kernel has: {why:?}"), None))
+            .map_err(|why| Error::malformed(format!("meta.json: {}", crate::format::FormatError::Layout(why)), None))
     }
 
     /// Wall-clock nanoseconds since 1970 for a time of the trace clock: by the line through the first and the last

@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -14,6 +13,7 @@ use nix::fcntl::OFlag;
 use super::meta::Meta;
 use super::writer::create_new;
 use crate::error::{Error, Result};
+use crate::sys;
 
 /// Bytes reserved on disk for what the end of a recording adds to its `meta.json`: 100 bytes a CPU, and the problems.
 const META_RESERVE: usize = 16 << 10;
@@ -113,8 +113,7 @@ impl MetaFile {
     /// meanwhile may leave garbage, but otherwise a disk that was full at the last renewal would hide why the recording
     /// ended.
     fn overwrite(&self, text: &[u8]) -> io::Result<()> {
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
-        let mut file = fs::OpenOptions::new().write(true).custom_flags(flags).open(self.dir.join("meta.json"))?;
+        let mut file = sys::open(&self.dir.join("meta.json"), OFlag::O_WRONLY | OFlag::O_NOFOLLOW)?;
         let room = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
         if text.len() > room {
             return Err(nix::errno::Errno::ENOSPC.into());

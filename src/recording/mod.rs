@@ -6,11 +6,13 @@
 //!   meta.json             who, when, on what kernel, with which options, and how it ended
 //!   formats               events/header_page and the format of each event, as the kernel printed them
 //!   cpu0.000000.pages …   whole sub-buffers as the kernel handed them out, in order
+//!   calls.json            instead of those in mode count: calls by number
 //! ```
 //!
 //! Nothing is decoded before it is stored: a better decoder can read an old recording again. The format in words, with
 //! what holds after a crash at each moment: docs/recording-format.md.
 
+mod call_counts;
 mod damage;
 mod formats;
 mod meta;
@@ -20,6 +22,7 @@ mod reader;
 mod stream;
 mod writer;
 
+pub use call_counts::{CallCount, CallCounts, NumberCount, ENTERS, NUMBERS_MAX, TWICE};
 pub use damage::Damage;
 pub use formats::{Formats, HEADER_EVENT, HEADER_PAGE};
 pub use meta::{

@@ -3,7 +3,6 @@
 
 use core::ops::ControlFlow;
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -65,16 +64,14 @@ impl Conservation {
 
 /// Opens a regular file. A recording may come from anywhere: a pipe in its place would hold us up for good.
 pub(super) fn open_file(path: &Path) -> Result<fs::File> {
-    let flags = (OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
-    let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file = opened.map_err(|why| Error::io("open", path, why))?;
+    let file = sys::open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(|why| Error::io("open", path, why))?;
     if file.metadata().is_ok_and(|data| data.is_file()) {
         return Ok(file);
     }
     Err(Error::malformed(format!("{} is not a file", path.display()), None))
 }
 
-fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
     let bytes = sys::read_on(&open_file(path)?, max).map_err(|why| Error::io("read", path, why))?;
     if bytes.len() > max {
         return Err(Error::limit(format!("{} is larger than expected", path.display()), max as u64));
@@ -110,7 +107,7 @@ impl Recording {
     /// is the program's: without this a flight recording, or one that outgrew its limit, would pass for the runtime's
     /// set-up as a whole. What the first task is called then is not known either.
     pub fn find_start(&mut self) -> Result<()> {
-        if !self.meta.starts_in_runtime {
+        if !self.meta.starts_in_runtime || self.meta.counts_only() {
             return Ok(());
         }
         let init = self.meta.init_pid;

@@ -8,7 +8,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -44,13 +44,7 @@ pub fn parse_segment_name(name: &str) -> Option<(CpuId, u32)> {
 
 /// Creates a file of ours: it must not be there, and no link is followed.
 pub(super) fn create_new(path: &Path) -> Result<File> {
-    fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
-        .open(path)
+    sys::open(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW)
         .map_err(|why| Error::io("create", path, why))
 }
 
@@ -277,7 +271,7 @@ impl Store {
     }
 
     fn sync_file(&self, name: &str) {
-        if let Ok(file) = File::open(self.dir.join(name)) {
+        if let Ok(file) = sys::open(&self.dir.join(name), OFlag::O_RDONLY) {
             let _ = file.sync_data();
         }
     }
@@ -285,7 +279,7 @@ impl Store {
 
 /// Records in a segment file.
 fn count_records(path: &Path, layout: &PageLayout) -> Result<u64> {
-    let file = File::open(path).map_err(|why| Error::io("open", path, why))?;
+    let file = sys::open(path, OFlag::O_RDONLY).map_err(|why| Error::io("open", path, why))?;
     let mut page = vec![0u8; layout.subbuf_size()];
     let mut offset = 0;
     let mut records = 0;

@@ -75,6 +75,12 @@ impl Filter {
         !(bounds || task || self.errors_only || self.syscalls.is_some())
     }
 
+    /// Whether it chooses by tasks, times or durations, of which counts know nothing.
+    pub fn is_of_tasks_or_times(&self) -> bool {
+        let bounds = self.since.is_some() || self.until.is_some() || self.min_duration.is_some();
+        bounds || self.pid.is_some() || self.comm.is_some() || self.with_runtime
+    }
+
     /// Whether the time, of the trace clock, is between the bounds.
     #[inline]
     pub fn in_time(&self, ts: Timestamp) -> bool {

@@ -51,6 +51,9 @@ fn recording_members(json: &mut Json, recording: &Recording) {
     json.end_array().field_i64("init_pid", i64::from(meta.init_pid));
     json.key("host").begin_object().field_str("node", &meta.host.node).field_str("kernel", &meta.host.release);
     json.field_str("machine", &meta.host.machine).field_u64("cpus", u64::from(meta.host.cpus)).end_object();
+    if meta.counts_only() {
+        json.field_str("counted_by", &meta.options.counted_by);
+    }
     json.field_str("mode", &meta.options.mode).field_str("clock", &meta.clock);
     if !meta.options.syscalls.is_empty() || meta.options.errors_only {
         json.field_str("syscalls_recorded", &meta.options.syscalls).field_bool("errors_only", meta.options.errors_only);
@@ -422,8 +425,12 @@ pub(crate) fn push_end(buf: &mut Vec<u8>, recording: &Recording, outcome: &Outco
     buf.extend_from_slice(json.as_bytes());
 }
 
-fn row_members(json: &mut Json, row: &Row) {
-    json.field_u64("calls", row.calls).field_u64("errors", row.errors).field_u64("refused", row.refused);
+fn row_members(json: &mut Json, row: &Row, counts_only: bool) {
+    json.field_u64("calls", row.calls).field_u64("errors", row.errors);
+    if counts_only {
+        return;
+    }
+    json.field_u64("refused", row.refused);
     json.field_u64("timed", row.timed).field_u64("total_ns", row.total).field_u64("avg_ns", row.average());
     json.field_u64("p50_ns", row.percentile(500)).field_u64("p99_ns", row.percentile(990));
     json.field_u64("max_ns", row.max);
@@ -441,16 +448,19 @@ pub(crate) fn push_summary(buf: &mut Vec<u8>, recording: &Recording, sums: &Sums
         if let Some(name) = syscalls::name(row.abi, row.nr) {
             json.field_str("name", name);
         }
-        row_members(&mut json, row);
+        row_members(&mut json, row, sums.mixed.is_some());
         json.end_object();
     }
     json.end_array();
     for (name, row) in [("others", &sums.others), ("total", &sums.total)] {
         json.key(name).begin_object();
-        row_members(&mut json, row);
+        row_members(&mut json, row, sums.mixed.is_some());
         json.end_object();
     }
-    json.field_u64("signals", sums.signals);
+    match sums.mixed {
+        None => json.field_u64("signals", sums.signals),
+        Some(mixed) => json.field_bool("mixed_abis", mixed),
+    };
     outcome_members(&mut json, recording, outcome);
     json.end_object().newline();
     buf.extend_from_slice(json.as_bytes());

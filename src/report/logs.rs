@@ -10,6 +10,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
 use super::time::{rfc3339_prefix, Clock};
 use super::{Options, Printer, Tally};
 use crate::calls::{Call, Lines, Note, Texts};
@@ -167,7 +170,9 @@ struct Log {
 impl Log {
     fn open(path: &Path) -> Result<Log> {
         Ok(Log {
-            from: File::open(path).map_err(|why| Error::io("open", path, why))?,
+            from: nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+                .map_err(|why| Error::io("open", path, why.into()))?
+                .into(),
             waiting: Vec::new(),
             at: 0,
             format: None,

@@ -5,6 +5,7 @@
 //! can be held against what the kernel says it wrote; [`Outcome`] carries the result to the exit code.
 
 mod args;
+mod counts;
 mod filter;
 mod footer;
 mod histogram;
@@ -32,7 +33,7 @@ pub use time::{parse_duration, parse_time};
 
 use self::logs::{LogCount, LogLine};
 use crate::calls::{Call, Lines, Note, Order, Prepass, Steps, Texts, Tracker};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::Timestamp;
 use crate::recording::{Conservation, Counts, EndState, Meta, Recording, Tail};
 use crate::tasks::Abis;
@@ -173,8 +174,11 @@ impl<'a> Lines for Box<dyn Printer<'a> + 'a> {
     }
 }
 
-/// strace-like text, one line a call in the order in which calls were entered.
+/// strace-like text, one line a call in the order in which calls were entered; of mere counts the summary.
 pub fn text(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
+    if recording.meta.counts_only() {
+        return summary(recording, options, to);
+    }
     let mut printer = text::Text::new(&recording.meta, options, to);
     printer.head(&recording.meta, options);
     let printer = logs::merge(Box::new(printer), recording, options)?;
@@ -187,8 +191,11 @@ pub fn text(recording: &Recording, options: &Options, to: &mut dyn Write) -> Res
     })
 }
 
-/// JSON lines; see docs/json.md.
+/// JSON lines, of mere counts the summary's object; see docs/json.md.
 pub fn json(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
+    if recording.meta.counts_only() {
+        return summary_json(recording, options, to);
+    }
     let mut printer = json::JsonLines::new(&recording.meta, options, to);
     printer.head(recording);
     let printer = logs::merge(Box::new(printer), recording, options)?;
@@ -196,8 +203,18 @@ pub fn json(recording: &Recording, options: &Options, to: &mut dyn Write) -> Res
     in_order(recording, printer, &|buf, outcome, logs| json::push_end(buf, recording, outcome, logs))
 }
 
+/// Refuses recordings of mode `count`.
+pub fn needs_events(recording: &Recording) -> Result<()> {
+    if recording.meta.counts_only() {
+        let what = "the recording is of mode count: it has how often calls were made, and no events";
+        return Err(Error::usage(what).hint("the formats text, summary and json show it"));
+    }
+    Ok(())
+}
+
 /// Perfetto's trace format: a track a task, a slice a call.
 pub fn perfetto(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
+    needs_events(recording)?;
     let mut printer = perfetto::Perfetto::new(&recording.meta, options, to);
     printer.head(&recording.meta);
     in_order(recording, Box::new(printer), &|_, _, _| {})
@@ -205,6 +222,7 @@ pub fn perfetto(recording: &Recording, options: &Options, to: &mut dyn Write) ->
 
 /// trace-cmd's format, version 6: the kernel's own bytes, whatever the options are.
 pub fn trace_dat(recording: &Recording, _: &Options, to: &mut dyn Write) -> Result<Outcome> {
+    needs_events(recording)?;
     let mut names = trace_dat::Names::new(&recording.meta);
     let (mut outcome, _) = pass(recording, None, false, &mut names)?;
     outcome.shown = outcome.counts.records;
@@ -222,17 +240,22 @@ pub fn remarks(recording: &Recording, options: &Options, outcome: &Outcome) -> V
 
 /// Counts, errors and times per system call, as `strace -c -w` prints them.
 pub fn summary(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
-    let (sums, outcome) = summary::gather(recording, options)?;
-    let mut out = out::Out::new(to);
-    summary::push_table(&mut out.buf, &recording.meta, options, &sums, &outcome);
-    end(&mut out, outcome)
+    summed_up(recording, options, to, false)
 }
 
 /// As [`summary`], as one JSON object.
 pub fn summary_json(recording: &Recording, options: &Options, to: &mut dyn Write) -> Result<Outcome> {
+    summed_up(recording, options, to, true)
+}
+
+#[inline(never)]
+fn summed_up(recording: &Recording, options: &Options, to: &mut dyn Write, as_json: bool) -> Result<Outcome> {
     let (sums, outcome) = summary::gather(recording, options)?;
     let mut out = out::Out::new(to);
-    json::push_summary(&mut out.buf, recording, &sums, &outcome);
+    match as_json {
+        true => json::push_summary(&mut out.buf, recording, &sums, &outcome),
+        false => summary::push_table(&mut out.buf, &recording.meta, options, &sums, &outcome),
+    }
     end(&mut out, outcome)
 }
 

@@ -10,13 +10,13 @@ use super::histogram::Histogram;
 use super::out::{push_point, push_safe, push_seconds};
 use super::text::push_name;
 use super::time::{push_date, push_span};
-use super::{pass, wall_span, Gate, Options, Outcome};
+use super::{counts, pass, wall_span, Gate, Options, Outcome};
 use crate::arch::Abi;
 use crate::calls::{Call, End, Note, Steps, What};
 use crate::error::Result;
 use crate::ids::SyscallNr;
 use crate::json::push_u64;
-use crate::recording::{Meta, Recording};
+use crate::recording::{CallCount, Meta, Recording};
 
 /// Numbers below this have a place of their own.
 const DIRECT: usize = 512;
@@ -108,10 +108,12 @@ pub(crate) struct Sums<'a> {
     pub total: Row,
     /// Signals taken.
     pub signals: u64,
+    /// Of a recording that only has counts: whether the calls of two ABIs could not be told apart.
+    pub mixed: Option<bool>,
 }
 
 impl<'a> Sums<'a> {
-    fn new(options: &'a Options) -> Sums<'a> {
+    pub fn new(options: &'a Options) -> Sums<'a> {
         Sums {
             gate: Gate::new(options),
             rows: Vec::new(),
@@ -120,6 +122,7 @@ impl<'a> Sums<'a> {
             others: Row::new(Abi::X86_64, 0),
             total: Row::new(Abi::X86_64, 0),
             signals: 0,
+            mixed: None,
         }
     }
 
@@ -172,8 +175,15 @@ impl<'a> Sums<'a> {
         rows
     }
 
+    /// A row of calls that were counted and not recorded.
+    pub fn add_count(&mut self, count: CallCount) {
+        let mut row = Row::new(count.abi, count.nr);
+        (row.calls, row.errors) = (count.calls, count.errors);
+        self.rows.push(row);
+    }
+
     /// Adds up the rows.
-    fn finish(&mut self) {
+    pub fn finish(&mut self) {
         let total = &mut self.total;
         for row in self.rows.iter().chain([&self.others]) {
             total.calls += row.calls;
@@ -217,6 +227,9 @@ impl Steps for Sums<'_> {
 
 /// Reads the recording; a second time only where it holds programs of another ABI than the kernel's own.
 pub(crate) fn gather<'a>(recording: &Recording, options: &'a Options) -> Result<(Box<Sums<'a>>, Outcome)> {
+    if recording.meta.counts_only() {
+        return counts::gather(recording, options);
+    }
     let mut abis = None;
     loop {
         let vote = abis.is_none();
@@ -259,17 +272,23 @@ const HEAD: &str = "\
 % time     seconds    avg µs    p50 µs    p99 µs    max µs     calls    errors syscall
 ------ ----------- --------- --------- --------- --------- --------- --------- ----------------
 ";
+const COUNTS_HEAD: &str = "\
+    calls    errors syscall
+--------- --------- ----------------
+";
+const COUNTS_RULE: &str = "--------- --------- ----------------\n";
 const RULE: &str = "\
 ------ ----------- --------- --------- --------- --------- --------- --------- ----------------
 ";
 
 /// Appends the table and what is to be known about it.
 pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums: &Sums<'_>, outcome: &Outcome) {
+    let counts_only = sums.mixed.is_some();
     if sums.total.calls > 0 {
-        buf.extend_from_slice(HEAD.as_bytes());
+        buf.extend_from_slice(if counts_only { COUNTS_HEAD } else { HEAD }.as_bytes());
         let many_abis = sums.many_abis();
         for row in sums.sorted() {
-            push_row(buf, row, sums.total.total);
+            push_row(buf, row, sums.total.total, counts_only);
             push_name(buf, row.abi, row.nr);
             if many_abis {
                 buf.extend_from_slice(b" (");
@@ -279,11 +298,11 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
             buf.push(b'\n');
         }
         if sums.others.calls > 0 {
-            push_row(buf, &sums.others, sums.total.total);
+            push_row(buf, &sums.others, sums.total.total, counts_only);
             buf.extend_from_slice(b"(other numbers)\n");
         }
-        buf.extend_from_slice(RULE.as_bytes());
-        push_row(buf, &sums.total, sums.total.total);
+        buf.extend_from_slice(if counts_only { COUNTS_RULE } else { RULE }.as_bytes());
+        push_row(buf, &sums.total, sums.total.total, counts_only);
         buf.extend_from_slice(b"total\n\n");
     }
     buf.extend_from_slice(b"# ");
@@ -301,7 +320,7 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
     buf.extend_from_slice(b" failed");
     for (count, what) in [
         (sums.total.refused, " refused or answered by seccomp"),
-        (sums.total.calls - sums.total.timed, " without a time"),
+        (if counts_only { 0 } else { sums.total.calls - sums.total.timed }, " without a time"),
         (sums.signals, if sums.signals == 1 { " signal" } else { " signals" }),
     ] {
         if count > 0 {
@@ -311,19 +330,29 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
         }
     }
     buf.push(b'\n');
+    if sums.mixed.is_some() {
+        buf.extend_from_slice(b"# ");
+        buf.extend_from_slice(counts::how(meta).as_bytes());
+        buf.push(b'\n');
+    }
+    if sums.mixed == Some(true) {
+        buf.extend_from_slice(counts::MIXED.as_bytes());
+    }
     footer::push(buf, meta, options, outcome);
 }
 
 /// A row up to the call's name.
-fn push_row(buf: &mut Vec<u8>, row: &Row, whole: u64) {
+fn push_row(buf: &mut Vec<u8>, row: &Row, whole: u64, counts_only: bool) {
     let mut cell = Vec::new();
-    push_percent(&mut cell, row.total, whole);
-    push_right(buf, &mut cell, 6);
-    push_seconds(&mut cell, row.total);
-    push_right(buf, &mut cell, 11);
-    for ns in [row.average(), row.percentile(500), row.percentile(990), row.max] {
-        push_micros(&mut cell, ns);
-        push_right(buf, &mut cell, 9);
+    if !counts_only {
+        push_percent(&mut cell, row.total, whole);
+        push_right(buf, &mut cell, 6);
+        push_seconds(&mut cell, row.total);
+        push_right(buf, &mut cell, 11);
+        for ns in [row.average(), row.percentile(500), row.percentile(990), row.max] {
+            push_micros(&mut cell, ns);
+            push_right(buf, &mut cell, 9);
+        }
     }
     for count in [row.calls, row.errors] {
         push_u64(&mut cell, count);

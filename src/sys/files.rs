@@ -18,6 +18,22 @@ use nix::unistd::mkdir;
 /// (kernel/trace/trace_events.c `show_header`; seen on 6.18), where std begins with 32 bytes.
 const CHUNK: usize = 4 << 10;
 
+/// open(2), closed in programs that we execute; what is made is its owner's alone. Not std's, whose refusals of odd wishes
+/// bring the tables of Unicode.
+pub fn open(path: &Path, flags: OFlag) -> io::Result<File> {
+    open_for(path, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+}
+
+/// [`open`] with other rights for what is made.
+pub fn open_for(path: &Path, flags: OFlag, rights: Mode) -> io::Result<File> {
+    loop {
+        match nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, rights) {
+            Err(Errno::EINTR) => {}
+            opened => return Ok(opened?.into()),
+        }
+    }
+}
+
 /// Reads on to the end of a file, or until there are more than `max` bytes.
 pub fn read_on(mut file: &File, max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -38,7 +54,7 @@ pub fn read_on(mut file: &File, max: usize) -> io::Result<Vec<u8>> {
 
 /// A file of /proc, /sys or tracefs, whole; what is not UTF-8 in it is replaced.
 pub fn read_text(path: &Path) -> io::Result<String> {
-    let bytes = read_on(&File::open(path)?, usize::MAX)?;
+    let bytes = read_on(&open(path, OFlag::O_RDONLY)?, usize::MAX)?;
     Ok(String::from_utf8(bytes).unwrap_or_else(|why| String::from_utf8_lossy(why.as_bytes()).into_owned()))
 }
 

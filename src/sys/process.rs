@@ -3,11 +3,11 @@
 
 #![allow(unsafe_code)]
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use nix::libc;
 
 use crate::ids::Pid;
@@ -23,11 +23,35 @@ pub enum Forked {
 
 /// fork(2). The program is single-threaded, so the child may go on as any program does.
 pub fn fork() -> io::Result<Forked> {
+    // musl's fork(3) brings locks for threads; what is below it does for a process without.
+    #[cfg(target_env = "musl")]
+    use bare::_Fork as fork;
+    #[cfg(not(target_env = "musl"))]
+    use libc::fork;
     // SAFETY: nothing in this crate starts threads, so no lock can be held by a thread that the child lacks.
-    match unsafe { libc::fork() } {
+    match unsafe { fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Forked::Child),
         pid => Ok(Forked::Parent(pid)),
+    }
+}
+
+#[cfg(target_env = "musl")]
+mod bare {
+    extern "C" {
+        /// POSIX.1-2024; musl 1.2.2 and later.
+        pub(super) fn _Fork() -> nix::libc::pid_t;
+    }
+}
+
+/// Bytes of a page of memory (getauxval(3)).
+pub fn page_size() -> usize {
+    // SAFETY: reads what the kernel has left for every process.
+    let size = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
+    if size == 0 {
+        4096
+    } else {
+        size
     }
 }
 
@@ -82,7 +106,7 @@ fn close_by_proc(keep: &[RawFd]) {
 /// output until its end, not until the hook exits.
 pub fn detach_stdio() -> io::Result<()> {
     use std::os::fd::AsRawFd;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let null = super::open(Path::new("/dev/null"), OFlag::O_RDWR)?;
     for fd in 0..3 {
         // SAFETY: 0 to 2 are replaced, not closed, and `null` is open.
         if unsafe { libc::dup2(null.as_raw_fd(), fd) } < 0 {

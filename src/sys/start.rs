@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,8 @@ use nix::sys::signal::Signal;
 
 use super::process::ignore_signal;
 
-/// Makes a function that takes the arguments and gives the exit code the C library's `main`.
+/// Makes a function that takes the arguments and gives the exit code the C library's `main`; in a static binary with a heap
+/// of ours, for Rust and for the C library (opendir, realpath).
 #[macro_export]
 macro_rules! c_main {
     ($main:path) => {
@@ -24,12 +25,38 @@ macro_rules! c_main {
             // SAFETY: these are what the C library has given us.
             i32::from($main(unsafe { $crate::sys::begin(count, words) }))
         }
+
+        #[cfg(target_env = "musl")]
+        #[allow(unsafe_code)]
+        mod heap {
+            use core::ffi::c_void;
+
+            #[global_allocator]
+            static HEAP: $crate::sys::Heap = $crate::sys::Heap::new();
+
+            #[no_mangle]
+            extern "C" fn malloc(size: usize) -> *mut c_void {
+                // SAFETY: any size is allowed.
+                unsafe { HEAP.c_alloc(size) }.cast()
+            }
+
+            #[no_mangle]
+            extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+                malloc(count.saturating_mul(size))
+            }
+
+            #[no_mangle]
+            unsafe extern "C" fn free(block: *mut c_void) {
+                // SAFETY: the C library frees what it was given.
+                unsafe { HEAP.c_free(block.cast()) }
+            }
+        }
     };
 }
 
 /// What the standard library's runtime does for a program before `main`: descriptors that are closed get /dev/null, so that
-/// no file of ours is taken for one of them, and writing into a closed pipe is an error instead of the end. Gives the
-/// arguments.
+/// no file of ours is taken for one of them, and writing into a closed pipe is an error instead of the end. And what a trap
+/// says. Gives the arguments.
 ///
 /// # Safety
 ///
@@ -44,6 +71,7 @@ pub unsafe fn begin(count: i32, words: *const *const core::ffi::c_char) -> Vec<O
         }
     }
     ignore_signal(Signal::SIGPIPE);
+    super::trap::tell_traps();
     let mut arguments = Vec::new();
     for at in 0..usize::try_from(count).unwrap_or(0) {
         // SAFETY: by the contract of this function.
@@ -51,6 +79,19 @@ pub unsafe fn begin(count: i32, words: *const *const core::ffi::c_char) -> Vec<O
         arguments.push(OsStr::from_bytes(word.to_bytes()).to_owned());
     }
     arguments
+}
+
+/// A variable of the environment that is not empty. Nothing of ours changes the environment.
+pub fn variable(name: &str) -> Option<OsString> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: a string that ends in NUL; what comes back stays where it is, as there is no thread and no setenv.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: getenv gives such strings.
+    let value = unsafe { CStr::from_ptr(value) }.to_bytes();
+    (!value.is_empty()).then(|| OsStr::from_bytes(value).to_owned())
 }
 
 /// Ends the process at once, without destructors: nothing of ours is buffered anywhere.

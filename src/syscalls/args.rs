@@ -33,7 +33,7 @@ impl Argument {
     pub fn name(&self) -> &'static str {
         let at = usize::from(self.name);
         let (Some(start), Some(length)) = (table::STARTS.get(at), table::LENGTHS.get(at)) else { return "" };
-        table::NAMES.get(usize::from(*start)..usize::from(*start) + usize::from(*length)).unwrap_or_default()
+        table::NAMES.text(usize::from(*start), usize::from(*start) + usize::from(*length)).unwrap_or_default()
     }
 
     /// The value with its sign.
@@ -125,7 +125,7 @@ pub fn arguments(abi: Abi, nr: SyscallNr, registers: &[u64; ARGUMENTS_MAX]) -> O
     let at = *table::CALLS.get(usize::from(entry))?;
     let is_it = |(of, call, _): &&(u8, u16, u16)| *call == entry && *of == abi_index(abi);
     let at = table::OTHERS.iter().find(is_it).map_or(at, |(.., at)| *at);
-    let mut signature = table::SIGNATURES.get(usize::from(at)..)?;
+    let mut signature = table::SIGNATURES.bytes().get(usize::from(at)..)?;
     let [count, rule] = *signature.get(..2)? else { return None };
     signature = signature.get(2..)?;
     let mut found = Arguments { len: usize::from(count), ..Arguments::default() };
@@ -146,7 +146,7 @@ pub fn arguments(abi: Abi, nr: SyscallNr, registers: &[u64; ARGUMENTS_MAX]) -> O
 /// Lets one argument say what those behind it are.
 fn apply(rule: u8, found: &mut Arguments, from: &mut Registers<'_>) -> Option<()> {
     let start = *table::RULE_STARTS.get(usize::from(rule).checked_sub(1)?)?;
-    let mut rest: &'static [u8] = table::RULES.get(usize::from(start)..)?;
+    let mut rest: &'static [u8] = table::RULES.bytes().get(usize::from(start)..)?;
     let [selector, first] = *rest.get(..2)? else { return None };
     rest = rest.get(2..)?;
     let wanted = found.value(usize::from(selector)) & leb(&mut rest);

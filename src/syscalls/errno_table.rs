@@ -5,6 +5,8 @@
 //! Source: linux-libc-dev 7.2.13-1.
 //! Source: libc6 2.43-7.
 
+use super::packed::Part;
+
 /// Last number user space knows; those of [`INTERNAL`] on follow it in the table.
 pub(super) const LAST: usize = 134;
 
@@ -12,54 +14,7 @@ pub(super) const LAST: usize = 134;
 pub(super) const INTERNAL: usize = 512;
 
 /// Name and text of each number in turn, both empty for a number that is no error.
-#[rustfmt::skip]
-pub(super) static WORDS: &str = "\
-    EPERMOperation not permittedENOENTNo such file or directoryESRCHNo such processEINTRInterrupted system callEIO\
-    Input/output errorENXIONo such device or addressE2BIGArgument list too longENOEXECExec format errorEBADF\
-    Bad file descriptorECHILDNo child processesEAGAINResource temporarily unavailableENOMEMCannot allocate memory\
-    EACCESPermission deniedEFAULTBad addressENOTBLKBlock device requiredEBUSYDevice or resource busyEEXISTFile exists\
-    EXDEVInvalid cross-device linkENODEVNo such deviceENOTDIRNot a directoryEISDIRIs a directoryEINVAL\
-    Invalid argumentENFILEToo many open files in systemEMFILEToo many open filesENOTTYInappropriate ioctl for device\
-    ETXTBSYText file busyEFBIGFile too largeENOSPCNo space left on deviceESPIPEIllegal seekEROFSRead-only file system\
-    EMLINKToo many linksEPIPEBroken pipeEDOMNumerical argument out of domainERANGENumerical result out of range\
-    EDEADLKResource deadlock avoidedENAMETOOLONGFile name too longENOLCKNo locks availableENOSYS\
-    Function not implementedENOTEMPTYDirectory not emptyELOOPToo many levels of symbolic linksENOMSG\
-    No message of desired typeEIDRMIdentifier removedECHRNGChannel number out of rangeEL2NSYNC\
-    Level 2 not synchronizedEL3HLTLevel 3 haltedEL3RSTLevel 3 resetELNRNGLink number out of rangeEUNATCH\
-    Protocol driver not attachedENOCSINo CSI structure availableEL2HLTLevel 2 haltedEBADEInvalid exchangeEBADR\
-    Invalid request descriptorEXFULLExchange fullENOANONo anodeEBADRQCInvalid request codeEBADSLTInvalid slotEBFONT\
-    Bad font file formatENOSTRDevice not a streamENODATANo data availableETIMETimer expiredENOSR\
-    Out of streams resourcesENONETMachine is not on the networkENOPKGPackage not installedEREMOTEObject is remote\
-    ENOLINKLink has been severedEADVAdvertise errorESRMNTSrmount errorECOMMCommunication error on sendEPROTO\
-    Protocol errorEMULTIHOPMultihop attemptedEDOTDOTRFS specific errorEBADMSGBad messageEOVERFLOW\
-    Value too large for defined data typeENOTUNIQName not unique on networkEBADFDFile descriptor in bad stateEREMCHG\
-    Remote address changedELIBACCCan not access a needed shared libraryELIBBADAccessing a corrupted shared library\
-    ELIBSCN.lib section in a.out corruptedELIBMAXAttempting to link in too many shared librariesELIBEXEC\
-    Cannot exec a shared library directlyEILSEQInvalid or incomplete multibyte or wide characterERESTART\
-    Interrupted system call should be restartedESTRPIPEStreams pipe errorEUSERSToo many usersENOTSOCK\
-    Socket operation on non-socketEDESTADDRREQDestination address requiredEMSGSIZEMessage too longEPROTOTYPE\
-    Protocol wrong type for socketENOPROTOOPTProtocol not availableEPROTONOSUPPORTProtocol not supported\
-    ESOCKTNOSUPPORTSocket type not supportedEOPNOTSUPPOperation not supportedEPFNOSUPPORT\
-    Protocol family not supportedEAFNOSUPPORTAddress family not supported by protocolEADDRINUSEAddress already in use\
-    EADDRNOTAVAILCannot assign requested addressENETDOWNNetwork is downENETUNREACHNetwork is unreachableENETRESET\
-    Network dropped connection on resetECONNABORTEDSoftware caused connection abortECONNRESETConnection reset by peer\
-    ENOBUFSNo buffer space availableEISCONNTransport endpoint is already connectedENOTCONN\
-    Transport endpoint is not connectedESHUTDOWNCannot send after transport endpoint shutdownETOOMANYREFS\
-    Too many references: cannot spliceETIMEDOUTConnection timed outECONNREFUSEDConnection refusedEHOSTDOWN\
-    Host is downEHOSTUNREACHNo route to hostEALREADYOperation already in progressEINPROGRESSOperation now in progress\
-    ESTALEStale file handleEUCLEANStructure needs cleaningENOTNAMNot a XENIX named type fileENAVAIL\
-    No XENIX semaphores availableEISNAMIs a named type fileEREMOTEIORemote I/O errorEDQUOTDisk quota exceeded\
-    ENOMEDIUMNo medium foundEMEDIUMTYPEWrong medium typeECANCELEDOperation canceledENOKEYRequired key not available\
-    EKEYEXPIREDKey has expiredEKEYREVOKEDKey has been revokedEKEYREJECTEDKey was rejected by serviceEOWNERDEAD\
-    Owner diedENOTRECOVERABLEState not recoverableERFKILLOperation not possible due to RF-killEHWPOISON\
-    Memory page has hardware errorEFTYPEInappropriate file type or formatERESTARTSYS\
-    To be restarted if SA_RESTART is setERESTARTNOINTRTo be restartedERESTARTNOHANDTo be restarted if no handler\
-    ENOIOCTLCMDNo such ioctl commandERESTART_RESTARTBLOCKInterrupted by signalEPROBE_DEFER\
-    Driver asks to be probed laterEOPENSTALEStale directory entry on openENOPARAMParameter not supportedEBADHANDLE\
-    Illegal NFS file handleENOTSYNCUpdate synchronization mismatchEBADCOOKIEStale cookieENOTSUPP\
-    Operation not supportedETOOSMALLBuffer or request too smallESERVERFAULTUntranslatable server errorEBADTYPE\
-    Type not supported by serverEJUKEBOXRequest started, will not complete in timeEIOCBQUEUED\
-    Request queued, completion will followERECALLCONFLICTConflict with recalled stateENOGRACENFS lock reclaim refused";
+pub(super) const WORDS: Part = Part(0, 4704);
 
 /// Where names (even) and texts (odd) start in [`WORDS`], and the end.
 #[rustfmt::skip]

@@ -11,6 +11,8 @@ mod class_table;
 mod errno;
 mod errno_table;
 mod list;
+mod packed;
+mod packed_table;
 mod sets;
 mod sets_table;
 mod signal;

@@ -101,7 +101,7 @@ fn opened(kind: u8) -> (u8, u64, Reader) {
     let at = usize::from(kind.saturating_sub(FIRST_SET));
     let from = STARTS.get(at).copied().unwrap_or(0);
     let to = STARTS.get(at + 1).copied().unwrap_or(from);
-    let mut reader = Reader { rest: SETS.get(usize::from(from)..usize::from(to)).unwrap_or_default() };
+    let mut reader = Reader { rest: SETS.bytes().get(usize::from(from)..usize::from(to)).unwrap_or_default() };
     let style = reader.byte().unwrap_or(0);
     let mask = if style & LOW != 0 { reader.leb() } else { 0 };
     (style, mask, reader)

@@ -6,9 +6,8 @@
 //! be; removal 110 ms, which is why it happens behind the container's back.
 //! Source: kernel/trace/trace.c `instance_mkdir`, kernel/trace/trace_events.c.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -67,7 +66,8 @@ impl Instance {
     /// Writes `value` in one write(2), without truncating and without creating.
     fn write(&self, file: &str, value: &str) -> Result<()> {
         let path = self.path.join(file);
-        let mut handle = OpenOptions::new().append(true).open(&path).map_err(|why| Error::io("open", &path, why))?;
+        let mut handle =
+            sys::open(&path, OFlag::O_WRONLY | OFlag::O_APPEND).map_err(|why| Error::io("open", &path, why))?;
         handle
             .write_all(value.as_bytes())
             .map_err(|why| Error::io(&["write ", &quoted(value), " to"].concat(), &path, why))
@@ -176,6 +176,11 @@ impl Instance {
         self.write(&file, filter).map_err(|why| why.told_as(file + " does not take it"))
     }
 
+    /// Adds a trigger to an event; one that begins with `!` removes it.
+    pub fn add_trigger(&self, system: &str, name: &str, trigger: &str) -> Result<()> {
+        self.write(&["events/", system, "/", name, "/trigger"].concat(), trigger)
+    }
+
     /// Switches writing into the buffer on or off.
     pub fn set_tracing(&self, on: bool) -> Result<()> {
         self.write("tracing_on", if on { "1" } else { "0" })
@@ -191,11 +196,7 @@ impl Instance {
     /// Opens a CPU's raw pipe, not blocking.
     pub fn open_pipe_raw(&self, cpu: CpuId) -> Result<File> {
         let path = self.path.join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
-        OpenOptions::new()
-            .read(true)
-            .custom_flags((OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
-            .open(&path)
-            .map_err(|why| Error::io("open", &path, why))
+        sys::open(&path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(|why| Error::io("open", &path, why))
     }
 
     /// A CPU's statistics.

@@ -7,11 +7,13 @@
 //! write); an instance is made before its filter, the filter before its events.
 //! Source: Documentation/trace/ftrace.rst; kernel/trace/trace.c, trace_events.c, trace_pid.c.
 
+mod hist;
 mod instance;
 mod mount;
 mod probes;
 mod stats;
 
+pub use hist::parse_hist;
 pub use instance::{Instance, INSTANCE_PREFIX};
 pub use mount::{Tracefs, TRACEFS_PATH};
 pub use probes::{ProbeLock, PROBE_GROUP};

@@ -6,10 +6,10 @@
 //! kernel count its users for us. A lock keeps two recorders from defining and removing at once.
 //! Source: kernel/trace/trace_dynevent.c, trace_kprobe.c, trace_eprobe.c; Documentation/trace/kprobetrace.rst.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use super::mount::Tracefs;
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ impl ProbeLock {
     /// Takes the lock. An error where another process keeps it for longer than half a second.
     pub fn take(tracefs: &Tracefs) -> Result<ProbeLock> {
         let path = &tracefs.root().join(LOCK);
-        let mut file = File::open(path).map_err(|why| Error::io("open", path, why))?;
+        let mut file = sys::open(path, OFlag::O_RDONLY).map_err(|why| Error::io("open", path, why))?;
         for _ in 0..LOCK_TRIES {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(held) => return Ok(ProbeLock { _held: held }),
@@ -78,7 +78,8 @@ impl Tracefs {
     pub fn define(&self, definition: &str) -> Result<()> {
         let Some(file) = self.definitions() else { return Err(Error::unsupported("probes")) };
         let path = self.root().join(file);
-        let mut handle = OpenOptions::new().append(true).open(&path).map_err(|why| Error::io("open", &path, why))?;
+        let mut handle =
+            sys::open(&path, OFlag::O_WRONLY | OFlag::O_APPEND).map_err(|why| Error::io("open", &path, why))?;
         handle.write_all(definition.as_bytes()).map_err(|why| Error::io("write a probe to", &path, why))
     }
 

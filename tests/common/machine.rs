@@ -107,35 +107,45 @@ pub fn missing(needs: &[Need]) -> Option<String> {
 /// A compiler for the 32-bit ABI beside this machine's.
 const CC32: &str = if cfg!(target_arch = "aarch64") { "arm-linux-gnueabihf-gcc" } else { "i686-linux-gnu-gcc" };
 
+/// tests/common/many_calls.c, for the kernel's 32-bit ABI or its own, or why there is none.
+pub fn many_calls(narrow: bool) -> Result<PathBuf, String> {
+    if BOARD {
+        return Ok(Path::new(if narrow { "/board/compat/many-calls" } else { "/board/many-calls" }).into());
+    }
+    let (compiler, name) = if narrow { (CC32, "many-calls32") } else { ("cc", "many-calls") };
+    compiled(compiler, "many_calls", name).ok_or_else(|| format!("no static programs by {compiler}"))
+}
+
 /// The compiled tests/common/live_work.c.
 pub fn work() -> Option<&'static Path> {
     if BOARD {
         return Some(Path::new("/board/live-work"));
     }
     static WORK: OnceLock<Option<PathBuf>> = OnceLock::new();
-    WORK.get_or_init(|| compiled("cc", "live-work")).as_deref()
+    WORK.get_or_init(|| compiled("cc", "live_work", "live-work")).as_deref()
 }
 
 /// The same for the 32-bit ABI, where this kernel runs such programs.
 pub fn work32() -> Option<&'static Path> {
     static WORK: OnceLock<Option<PathBuf>> = OnceLock::new();
     let made = WORK.get_or_init(|| {
-        let program = if BOARD { "/board/compat/live-work".into() } else { compiled(CC32, "live-work32")? };
+        let program =
+            if BOARD { "/board/compat/live-work".into() } else { compiled(CC32, "live_work", "live-work32")? };
         // 64 is what it says to no mode at all.
         Command::new(&program).status().is_ok_and(|status| status.code() == Some(64)).then_some(program)
     });
     made.as_deref()
 }
 
-fn compiled(compiler: &str, name: &str) -> Option<PathBuf> {
+fn compiled(compiler: &str, source: &str, name: &str) -> Option<PathBuf> {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let source = Path::new(SOURCE).join("tests/common/live_work.c");
+    let source = Path::new(SOURCE).join(format!("tests/common/{source}.c"));
     let modified = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
     if modified(&program) > modified(&source) {
         return Some(program);
     }
     let fresh = program.with_extension(std::process::id().to_string());
-    let done = Command::new(compiler).args(["-O1", "-static", "-pthread", "-o"]).arg(&fresh).arg(source).status();
+    let done = Command::new(compiler).args(["-O1", "-w", "-static", "-pthread", "-o"]).arg(&fresh).arg(source).status();
     let linked = done.is_ok_and(|status| status.success());
     (linked && fs::rename(fresh, &program).is_ok()).then_some(program)
 }
@@ -149,12 +159,16 @@ pub fn skip(test: &str, why: &str) {
 
 /// Skips a test for what this kernel was built without: nothing that CI could install. The boards have kernels with it.
 pub fn kernel_lacks(test: &str, why: &str) {
-    let line = format!("SKIPPED live::{test}: {why}\n");
+    tell(&format!("SKIPPED live::{test}: {why}\n"), "FTRACE_ANALYZER_SKIP_LOG");
+}
+
+/// Writes a line to standard error and appends it to the file that `variable` names.
+pub fn tell(line: &str, variable: &str) {
     // Not eprint!, which libtest keeps to itself while a test passes.
     let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(path) = std::env::var_os("FTRACE_ANALYZER_SKIP_LOG") {
+    if let Some(path) = std::env::var_os(variable) {
         let log = File::options().create(true).append(true).open(path);
-        log.and_then(|mut log| log.write_all(line.as_bytes())).expect("write FTRACE_ANALYZER_SKIP_LOG");
+        log.and_then(|mut log| log.write_all(line.as_bytes())).unwrap_or_else(|why| panic!("write {variable}: {why}"));
     }
 }
 

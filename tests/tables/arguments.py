@@ -414,20 +414,21 @@ def byte_string(data):
     return 'b"\\\n' + "".join(f"    {line}\\\n" for line in lines) + f'    {line}"'
 
 
-def sets_table(header, item, array, sources):
+def sets_table(header, item, array, part, sources):
     data, starts = [], []
     rows = sets()
     for _, style, low, entries in rows:
         starts.append(len(data))
         data += encode_set(style, low, entries)
-    out = header("The names of constants by set of values, in the bytes that src/syscalls/sets.rs reads.", sources)
-    out += item("All sets, one behind the other.", "SETS", f"[u8; {len(data)}]", "*" + byte_string(data))
+    out = header("The names of constants by set of values, in the bytes that src/syscalls/sets.rs reads.", sources,
+                 "super::packed::Part")
+    out += part("All sets, one behind the other.", "SETS", bytes(data))
     starts.append(len(data))
     out += item("Where each set starts in [`SETS`], and the end.", "STARTS", f"[u16; {len(starts)}]", array(starts))
     return out
 
 
-def args_table(header, item, array, blob, overlapped, sources, calls):
+def args_table(header, item, array, part, overlapped, sources, calls):
     """`calls`: names in the order of the alphabet, as src/syscalls/table.rs has them."""
     found, rules = signatures(set(calls))
     words = sorted({entry[2] for row in found.values() for entry in row})
@@ -449,10 +450,10 @@ def args_table(header, item, array, blob, overlapped, sources, calls):
     table = [place(name, found[name]) if name in found else "NONE" for name in calls]
     special = [(ABIS.index(name.split("/")[0]), calls.index(name.split("/")[1]), place(name, row))
                for name, row in sorted(found.items()) if "/" in name]
-    out = header("The arguments of each call: how many, their names and kinds.", sources)
+    out = header("The arguments of each call: how many, their names and kinds.", sources, "super::packed::Part")
     pieces = overlapped(words)
     text = "".join(pieces)
-    out += item("A text that has all names of arguments in it, overlapping where they can.", "NAMES", "&str", blob(pieces))
+    out += part("A text that has all names of arguments in it, overlapping where they can.", "NAMES", pieces)
     out += item("Where each name starts in [`NAMES`].", "STARTS", f"[u16; {len(words)}]",
                 array([text.index(word) for word in words]))
     out += item("Length of each name in bytes.", "LENGTHS", f"[u8; {len(words)}]", array([len(word) for word in words]))
@@ -462,9 +463,8 @@ def args_table(header, item, array, blob, overlapped, sources, calls):
     out += item("Calls that one ABI has with other arguments: ABI, index in [`CALLS`], offset in [`SIGNATURES`].",
                 "OTHERS", f"[(u8, u16, u16); {len(special)}]",
                 array([f"({abi}, {call}, {at})" for abi, call, at in special]))
-    out += item("Number of arguments, number of the rule from 1 on or 0, then for each argument its kind, the low byte of "
-                "its name's number, and the high bits of that with the width above.", "SIGNATURES", f"[u8; {len(data)}]",
-                "*" + byte_string(data))
+    out += part("Number of arguments, number of the rule from 1 on or 0, then for each argument its kind, the low byte of "
+                "its name's number, and the high bits of that with the width above.", "SIGNATURES", bytes(data))
     data = []
     starts = []
     for _, selector, first, mask, entries in rules:
@@ -473,9 +473,8 @@ def args_table(header, item, array, blob, overlapped, sources, calls):
         for wanted, keep, numbers in entries:
             data += [len(wanted), *(byte for value in wanted for byte in leb(value)), len(numbers) | (0x80 if keep else 0)]
             data += [byte for kind, width, register in numbers for byte in (kind, width | register << 4)]
-    out += item("Rules: selecting argument, first argument it is about, mask; number of entries, and for each the values, "
-                "the number of kinds (top bit: those behind stay), the kinds with width and register.", "RULES",
-                f"[u8; {len(data)}]", "*" + byte_string(data))
+    out += part("Rules: selecting argument, first argument it is about, mask; number of entries, and for each the values, "
+                "the number of kinds (top bit: those behind stay), the kinds with width and register.", "RULES", bytes(data))
     out += item("Where each rule starts in [`RULES`].", "RULE_STARTS", f"[u16; {len(starts)}]", array(starts))
     kinds = Kinds()
     out += "\n/// What arguments can be. From [`FIRST_SET`](kind::FIRST_SET) on: a set of constants.\npub mod kind {\n"

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Counts of calls while they happen: the one place where a recorder decodes events, and the histograms' reader.
+//!
+//! Events of all CPUs are taken in time order, up to a time before which all are written: the exec of the container's
+//! program divides the runtime's calls from its own, and a task's ABI is that of its last exec. Memory is a sub-buffer a
+//! CPU and the counts.
+
+use std::path::Path;
+
+use super::drain::Drain;
+use super::histograms::{FAILED, ZERO};
+use crate::arch::{Abi, Arch};
+use crate::error::{Error, Result};
+use crate::format::{Event, Schema};
+use crate::ids::{Pid, SyscallNr, Timestamp};
+use crate::proc;
+use crate::recording::{CallCounts, Formats, Meta, FORMAT_VERSION};
+use crate::ringbuf::{Cursor, Missed, Page, PageLayout};
+use crate::syscalls::{number, PRIVATE_CALLS};
+use crate::tracefs::{parse_hist, Instance};
+use crate::words::split_once;
+
+/// Tasks, by a bit each up to the highest: half a megabyte where the kernel has its most, 4 KiB where it has 32768.
+#[derive(Debug, Default)]
+struct Tasks(Vec<u64>);
+
+impl Tasks {
+    #[inline]
+    fn has(&self, pid: Pid) -> bool {
+        self.0.get(pid as usize / 64).is_some_and(|word| word >> (pid % 64) & 1 != 0)
+    }
+
+    fn set(&mut self, pid: Pid, there: bool) {
+        let at = pid as usize / 64;
+        // The kernel's highest number is below 2^22.
+        if there && at >= self.0.len() && pid >> 22 == 0 {
+            self.0.resize(at + 1, 0);
+        }
+        if let Some(word) = self.0.get_mut(at) {
+            let bit = 1 << (pid % 64);
+            *word = if there { *word | bit } else { *word & !bit };
+        }
+    }
+}
+
+/// One CPU's sub-buffer, and where we are in it.
+#[derive(Debug, Default)]
+struct Lane {
+    page: Vec<u8>,
+    /// Where its records lie in `page`.
+    data: (usize, usize),
+    cursor: Cursor,
+    /// The record that comes next: its time, and its place in `page`.
+    head: Option<(Timestamp, usize, usize)>,
+}
+
+/// The counts of a running recording.
+#[derive(Debug)]
+pub(super) struct Counter {
+    pub counts: Box<CallCounts>,
+    schema: Schema,
+    layout: PageLayout,
+    lanes: Vec<Lane>,
+    /// Calls are in the kernel's histograms, and only what happens to tasks is in the events.
+    pub hist: bool,
+    errors_only: bool,
+    arch: Arch,
+    init: Pid,
+    /// Tasks that run programs of the compat ABI.
+    compat: Tasks,
+    /// Tasks between their exec and its exit.
+    execing: Tasks,
+    native_seen: bool,
+    compat_seen: bool,
+}
+
+impl Counter {
+    /// For a recording that begins, or with the counts of one whose recorder died.
+    pub fn new(meta: &Meta, formats: &Formats, cpus: usize, before: Option<Box<CallCounts>>) -> Result<Counter> {
+        let layout = formats.layout()?;
+        let arch = meta.arch().ok_or_else(|| Error::unsupported("system call tables for this machine"))?;
+        let mut counter = Counter {
+            schema: formats.schema()?,
+            layout,
+            lanes: Vec::new(),
+            hist: meta.options.counted_by == "hist",
+            errors_only: meta.options.errors_only,
+            arch,
+            init: meta.init_pid,
+            compat: Tasks::default(),
+            execing: Tasks::default(),
+            native_seen: false,
+            compat_seen: false,
+            counts: before.unwrap_or_else(|| {
+                Box::new(CallCounts {
+                    format_version: FORMAT_VERSION,
+                    started: !meta.starts_in_runtime,
+                    tasks: meta.tasks.len() as u64,
+                    ..CallCounts::default()
+                })
+            }),
+        };
+        for _ in 0..cpus {
+            counter.lanes.push(Lane { page: vec![0; layout.subbuf_size()], ..Lane::default() });
+        }
+        for count in &counter.counts.numbers {
+            counter.compat_seen |= count.compat;
+            counter.native_seen |= !count.compat;
+        }
+        if counter.counts.started {
+            for task in &meta.tasks {
+                counter.set_abi(task.tid, Abi::from_name(&task.abi));
+            }
+        }
+        Ok(counter)
+    }
+
+    /// Counts the events up to `until`. Gives the bytes taken from the busiest CPU.
+    pub fn take(&mut self, drain: &mut Drain, mut until: Timestamp) -> Result<u64> {
+        if self.hist {
+            // What happens to tasks is looked at as soon as it is known; its order among CPUs means nothing.
+            until = Timestamp::MAX;
+        }
+        let mut moved = vec![0u64; self.lanes.len()];
+        loop {
+            let mut first: Option<(Timestamp, usize)> = None;
+            for (slot, moved) in moved.iter_mut().enumerate() {
+                *moved += self.fill(slot, drain)?;
+                if let Some((ts, ..)) = self.lanes.get(slot).and_then(|lane| lane.head) {
+                    if ts <= until && !first.is_some_and(|(known, _)| known <= ts) {
+                        first = Some((ts, slot));
+                    }
+                }
+            }
+            let Some((_, slot)) = first else { break };
+            let Some(lane) = self.lanes.get_mut(slot) else { break };
+            let Some((_, start, end)) = lane.head.take() else { break };
+            let page = core::mem::take(&mut lane.page);
+            self.count(page.get(start..end).unwrap_or_default());
+            if let Some(lane) = self.lanes.get_mut(slot) {
+                lane.page = page;
+            }
+        }
+        Ok(moved.into_iter().max().unwrap_or(0))
+    }
+
+    /// Finds a CPU's next record. Gives the bytes that were read for it.
+    #[inline]
+    fn fill(&mut self, slot: usize, drain: &mut Drain) -> Result<u64> {
+        let Some(lane) = self.lanes.get_mut(slot) else { return Ok(0) };
+        let mut moved = 0;
+        while lane.head.is_none() {
+            let (start, end) = lane.data;
+            match lane.cursor.next(lane.page.get(start..end).unwrap_or_default()) {
+                Some(Ok(record)) => {
+                    let end = start + lane.cursor.at;
+                    lane.head = Some((record.ts, end - record.data.len(), end));
+                }
+                Some(Err(_)) => self.counts.damaged += 1,
+                None => {
+                    let count = drain.read(slot, &mut lane.page)?;
+                    if count == 0 {
+                        break;
+                    }
+                    moved += count as u64;
+                    match Page::parse(lane.page.get(..count).unwrap_or_default(), &self.layout) {
+                        Ok(page) => {
+                            let start = usize::from(self.layout.data_offset);
+                            lane.data = (start, start + page.len());
+                            lane.cursor = page.start();
+                            match page.missed() {
+                                Missed::None => {}
+                                Missed::Count(lost) => self.counts.lost += lost,
+                                Missed::Unknown => self.counts.lost += 1,
+                            }
+                        }
+                        Err(_) => self.counts.damaged += 1,
+                    }
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    #[inline]
+    fn count(&mut self, data: &[u8]) {
+        self.counts.events += 1;
+        let Some(common) = Schema::common(data) else {
+            self.counts.damaged += 1;
+            return;
+        };
+        let pid = common.pid;
+        match self.schema.decode(common.id, data) {
+            Event::SysExit { nr, ret } => {
+                if PRIVATE_CALLS.0 <= nr || self.execing.has(pid) {
+                    self.look_for_mark(pid, nr);
+                }
+                let compat = self.compat.has(pid);
+                match self.counts.number(compat, nr) {
+                    Some(count) => {
+                        count.exits += 1;
+                        count.errors += u64::from((-4095..0).contains(&ret));
+                        count.zeros += u64::from(ret == 0);
+                    }
+                    None => self.counts.others += 1,
+                }
+            }
+            Event::SysEnter { nr, .. } => {
+                let compat = self.compat.has(pid);
+                if let Some(count) = self.counts.number(compat, nr) {
+                    count.enters += 1;
+                }
+            }
+            other => self.follow(other),
+        }
+    }
+
+    /// What happens to tasks.
+    #[cold]
+    fn follow(&mut self, event: Event<'_>) {
+        match event {
+            Event::Fork { parent, child, .. } => {
+                self.counts.tasks += 1;
+                self.compat.set(child, self.compat.has(parent));
+            }
+            Event::Exec { pid, .. } => {
+                if !self.counts.started && pid == self.init {
+                    // What was before is the runtime's.
+                    self.counts.started = true;
+                    self.counts.tasks = 1;
+                    self.counts.others = 0;
+                    self.counts.numbers.clear();
+                }
+                // Its file may be gone by now, or the task; then its first calls may tell.
+                self.set_abi(pid, proc::abi(pid));
+                self.execing.set(pid, self.arch == Arch::X86_64);
+            }
+            Event::Exit { pid, .. } => {
+                self.compat.set(pid, false);
+                self.execing.set(pid, false);
+            }
+            Event::Other { .. } => self.counts.damaged += 1,
+            _ => {}
+        }
+    }
+
+    /// An exit that tells the program's ABI: on x86_64 execve returns with the new program's number of it (5.4 and
+    /// later), and ARM's private calls are made by every 32-bit program there.
+    #[cold]
+    fn look_for_mark(&mut self, pid: Pid, nr: SyscallNr) {
+        let Some(compat) = self.arch.compat_abi() else { return };
+        if nr >= PRIVATE_CALLS.0 {
+            if compat == Abi::Arm && nr <= PRIVATE_CALLS.1 {
+                self.set_abi(pid, Some(compat));
+            }
+            return;
+        }
+        self.execing.set(pid, false);
+        let native = self.arch.native_abi();
+        self.set_abi(pid, [native, compat].into_iter().find(|abi| number(*abi, "execve") == Some(nr)));
+    }
+
+    /// Notes which ABI a task's program is of, if that is known.
+    fn set_abi(&mut self, pid: Pid, abi: Option<Abi>) {
+        let Some(abi) = abi else { return };
+        let is_compat = Some(abi) == self.arch.compat_abi();
+        self.compat_seen |= is_compat;
+        self.native_seen |= !is_compat;
+        self.compat.set(pid, is_compat);
+    }
+
+    /// Takes the counts from the kernel's histograms, which go on.
+    fn read_histograms(&mut self, instance: &Instance) -> Result<()> {
+        let counts = &mut self.counts;
+        counts.numbers.clear();
+        (counts.hits, counts.dropped) = (0, 0);
+        let (mut parts, mut private) = (0, false);
+        for event in ["sys_enter", "sys_exit"] {
+            let text = instance.read(&["events/raw_syscalls/", event, "/hist"].concat())?;
+            parts += parse_hist(&text, "id", &mut |trigger, nr, hits| {
+                let Some(nr) = nr else {
+                    counts.dropped += hits;
+                    return;
+                };
+                counts.hits += hits;
+                let nr = nr as SyscallNr;
+                private |= (PRIVATE_CALLS.0..=PRIVATE_CALLS.1).contains(&nr);
+                let Some(count) = counts.number(false, nr) else { return };
+                if event == "sys_enter" {
+                    count.enters = hits;
+                    return;
+                }
+                let to = if split_once(trigger, FAILED).is_some() {
+                    if self.errors_only {
+                        count.exits = hits;
+                    }
+                    &mut count.errors
+                } else if split_once(trigger, ZERO).is_some() {
+                    &mut count.zeros
+                } else {
+                    &mut count.exits
+                };
+                *to = hits;
+            })?;
+        }
+        if parts != if self.errors_only { 2 } else { 4 } {
+            return Err(Error::malformed("the kernel's histograms are not those that were made", None));
+        }
+        self.compat_seen |= private && self.arch.compat_abi() == Some(Abi::Arm);
+        counts.mixed = self.compat_seen && self.native_seen;
+        for count in &mut counts.numbers {
+            count.compat = self.compat_seen && !self.native_seen;
+        }
+        Ok(())
+    }
+
+    /// Brings the counts up to date and writes them into a directory.
+    pub fn save(&mut self, instance: &Instance, dir: &Path) -> Result<()> {
+        if self.hist {
+            self.read_histograms(instance)?;
+        }
+        self.counts.save(dir)
+    }
+}
