@@ -21,6 +21,8 @@ mod live_board;
 mod live_container;
 #[path = "live_count.rs"]
 mod live_count;
+#[path = "live_data.rs"]
+mod live_data;
 #[path = "live_decode.rs"]
 mod live_decode;
 #[path = "live_hooks.rs"]

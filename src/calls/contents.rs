@@ -10,6 +10,7 @@ use crate::format::{Contents, Role, Value};
 use crate::ids::{CpuId, Pid, SyscallNr};
 use crate::syscalls;
 
+use super::memory::Memory;
 use super::pairing::{Phase, State, Tracker};
 use super::special::is_exec;
 use super::{Call, Steps, Text, Texts};
@@ -91,6 +92,7 @@ fn each<'a>(contents: &Contents<'a>, call: Option<&Call>, mut take: impl FnMut(u
     // Where the elements of an array stand: the argument, and the address of the next one.
     let mut array: Option<(u8, u64)> = None;
     let mut ended = false;
+    let mut memory = Memory::default();
     for (role, value) in contents.iter() {
         match (role, value) {
             (Role::Text(arg), Value::Bytes(bytes)) => {
@@ -98,7 +100,9 @@ fn each<'a>(contents: &Contents<'a>, call: Option<&Call>, mut take: impl FnMut(u
                     take(arg, text);
                 }
             }
-            (Role::Data(arg), Value::Bytes(bytes)) => take(arg, Text::Data(bytes)),
+            (Role::Data(_) | Role::Piece(_) | Role::Address(..) | Role::Vector(..) | Role::Length(_), value) => {
+                memory.add(role, value, contents, call, &mut take);
+            }
             (Role::Pointer(arg), Value::Address(at)) => {
                 ended |= at == 0;
                 array = Some((arg, at));

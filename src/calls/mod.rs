@@ -14,6 +14,7 @@ mod contents;
 mod descriptors;
 mod ending;
 mod lifecycle;
+mod memory;
 mod order;
 mod pairing;
 mod prepass;

@@ -35,6 +35,26 @@ pub enum Text<'a> {
     /// The beginning of the memory that it points at; how much of it the call is about stands in another argument or the
     /// result.
     Data(&'a [u8]),
+    /// The struct sockaddr that it points at, as long as the call says.
+    Address {
+        /// The bytes.
+        bytes: &'a [u8],
+        /// Whether the call fills it in: without success there is none.
+        filled: bool,
+        /// Whether there was more than is here.
+        cut: bool,
+    },
+    /// One struct iovec of the array that it points at; they come in order.
+    Piece {
+        /// `iov_base`.
+        base: u64,
+        /// `iov_len`.
+        length: u64,
+        /// The beginning of the memory there, or nothing where it is not known.
+        bytes: &'a [u8],
+        /// Whether the call fills it in, up to its result.
+        filled: bool,
+    },
     /// The path or socket that the descriptor stands for.
     Target(&'a [u8]),
 }
@@ -53,6 +73,8 @@ impl Texts {
     /// Adds what is known about argument `arg` (0 to 5, or [`RESULT`]). False if there is no room for it.
     pub fn push(&mut self, arg: u8, text: Text<'_>) -> bool {
         let address;
+        let mut head = [0u64; 2];
+        let mut head_len = 0;
         let (kind, bytes) = match text {
             Text::String { bytes, cut } => (u8::from(cut), bytes),
             Text::Element { bytes, cut } => (2 + u8::from(cut), bytes),
@@ -63,13 +85,24 @@ impl Texts {
                 address = at.to_le_bytes();
                 (7, &address[..])
             }
+            Text::Address { bytes, filled, cut } => (8 + u8::from(filled) + 4 * u8::from(cut), bytes),
+            Text::Piece { base, length, bytes, filled } => {
+                head = [base, length];
+                head_len = 16;
+                (10 + u8::from(filled), bytes)
+            }
         };
-        let Ok(length) = u16::try_from(bytes.len()) else { return false };
-        if self.bytes.len() + 4 + bytes.len() > BYTES_MAX {
+        let Ok(length) = u16::try_from(head_len + bytes.len()) else { return false };
+        if self.bytes.len() + 4 + usize::from(length) > BYTES_MAX {
             return false;
         }
         self.bytes.extend_from_slice(&[arg, kind]);
         self.bytes.extend_from_slice(&length.to_le_bytes());
+        if head_len != 0 {
+            for word in head {
+                self.bytes.extend_from_slice(&word.to_le_bytes());
+            }
+        }
         self.bytes.extend_from_slice(bytes);
         true
     }
@@ -100,6 +133,11 @@ impl Texts {
                 4 => Text::MoreElements,
                 5 => Text::Data(bytes),
                 6 => Text::Target(bytes),
+                8 | 9 | 12 | 13 => Text::Address { bytes, filled: kind & 1 != 0, cut: kind > 9 },
+                10 | 11 => {
+                    let word = |at| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+                    Text::Piece { base: word(0)?, length: word(8)?, bytes: bytes.get(16..)?, filled: kind == 11 }
+                }
                 _ => Text::Unread(u64::from_le_bytes(bytes.try_into().ok()?)),
             };
             Some((arg, text))
@@ -131,6 +169,13 @@ mod tests {
         assert_eq!(texts.of(3).collect::<Vec<_>>(), [Text::Data(&[0, 255])]);
         assert_eq!(texts.of(RESULT).collect::<Vec<_>>(), [Text::Target(b"/x")]);
         assert_eq!(texts.of(0).count(), 0);
+        let address = Text::Address { bytes: &[2, 0, 0], filled: true, cut: true };
+        let pieces = [
+            Text::Piece { base: u64::MAX, length: 3, bytes: b"abc", filled: false },
+            Text::Piece { base: 7, length: u64::MAX, bytes: b"", filled: true },
+        ];
+        assert!(texts.push(5, address) && texts.push(5, pieces[0]) && texts.push(5, pieces[1]));
+        assert_eq!(texts.of(5).collect::<Vec<_>>(), [address, pieces[0], pieces[1]]);
         texts.clear();
         assert_eq!(texts.iter().count(), 0);
     }

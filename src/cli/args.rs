@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
-use super::units::{Scale, SIZE, TIME};
+use super::units::{Scale, DATA, SIZE, TIME};
 use crate::arch::Arch;
 use crate::error::{Error, Quoted, Result};
 use crate::proc;
@@ -88,7 +88,7 @@ const BUFFER: Scale = Scale {
 
 /// The options of what is recorded, as they stand in [`record_verb`].
 fn record_options(
-    [mode, buffer, max_size, max_age, name, strings, base, list]: [Option<Word>; 8],
+    [mode, buffer, max_size, max_age, name, strings, data, base, list]: [Option<Word>; 9],
     errors_only: bool,
 ) -> Result<RecordOptions> {
     let mode = match mode {
@@ -113,6 +113,7 @@ fn record_options(
             Some(word) => Strings::from_name(&word)
                 .ok_or_else(|| bad_value("--strings", &word, "is none of auto, off, copies, events and probes"))?,
         },
+        data: number("--data", data, 0, &DATA)?,
         dir: dir(base),
     })
 }
@@ -145,6 +146,10 @@ macro_rules! record_verb {
             /// (Linux 6.19), probes (on events)
             #[argh(option, arg_name = "means")]
             pub strings: Option<Word>,
+            /// record this much of each buffer read or written, and socket addresses: 8 to 512 bytes, secrets or not
+            /// (default: nothing)
+            #[argh(option, arg_name = "n")]
+            pub data: Option<Word>,
             /// directory of the recordings (default: $FTRACE_ANALYZER_DIR, else /var/lib/ftrace-analyzer)
             #[argh(option, arg_name = "dir")]
             pub dir: Option<Word>,
@@ -160,10 +165,11 @@ macro_rules! record_verb {
         impl $name {
             /// The record options among these.
             pub fn record_options(&self) -> Result<RecordOptions> {
-                let Self { mode, buffer_size_kb, max_size, max_age, name, strings, dir, syscalls, errors_only, .. } =
-                    *self;
+                let Self {
+                    mode, buffer_size_kb, max_size, max_age, name, strings, data, dir, syscalls, errors_only, ..
+                } = *self;
                 record_options(
-                    [mode, buffer_size_kb, max_size, max_age, name, strings, dir, syscalls],
+                    [mode, buffer_size_kb, max_size, max_age, name, strings, data, dir, syscalls],
                     errors_only,
                 )
             }

@@ -13,7 +13,8 @@ use crate::format::{parse_header_page, Schema};
 use crate::json::Json;
 use crate::proc;
 use crate::recorder::{
-    available_kb, best_strings, buffer_kb, check_room, needed_kb, run_dir, running, Origin, KERNEL_BUFFER_KB,
+    available_kb, best_buffers, best_strings, buffer_kb, check_room, needed_kb, run_dir, running, Origin,
+    KERNEL_BUFFER_KB,
 };
 use crate::tracefs::Tracefs;
 
@@ -203,6 +204,7 @@ fn check_events(findings: &mut Findings, tracefs: &Tracefs) {
     }
     findings.test(tracefs.read_top("buffer_subbuf_size_kb").is_some(), &SUBBUF_SIZE);
     check_strings(findings, tracefs, long_size);
+    check_data(findings, tracefs, long_size);
     findings.test(tracefs.read_top("events/raw_syscalls/sys_exit/hist").is_some(), &COUNT);
     findings.add(Verdict::Info, "clock", format_args!("trace clock: {}", tracefs.default_clock()), "");
 }
@@ -224,6 +226,16 @@ fn check_strings(findings: &mut Findings, tracefs: &Tracefs, long_size: u8) {
     };
     let and = if argv { "; the arguments of execve, too" } else { "" };
     findings.add(Verdict::Good, "strings", format_args!("{how}{and}"), "");
+}
+
+fn check_data(findings: &mut Findings, tracefs: &Tracefs, long_size: u8) {
+    let remedy = "take 6.9 or later (not on 32-bit ARM) with CONFIG_KPROBE_EVENTS=y";
+    let (verdict, finding, remedy) = match best_buffers(tracefs, long_size) {
+        "returns" => (Verdict::Good, "buffers read and written, and socket addresses", ""),
+        "entries" => (Verdict::Less, "buffers written and addresses given, where their pages are there", remedy),
+        _ => (Verdict::Less, "nothing", remedy),
+    };
+    findings.add(verdict, "data", format_args!("--data tells {finding}"), remedy);
 }
 
 const COUNT: Test = Test {

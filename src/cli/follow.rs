@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::args::Follow;
 use super::out;
 use crate::error::{exit, Result};
-use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned, FILTER_NOTE};
+use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned, DATA_NOTE, FILTER_NOTE};
 use crate::recording::{EndState, Meta, Recording, Tail};
 use crate::report::{needs_events, Filter, Live, Options};
 use crate::sys::Stdio;
@@ -113,9 +113,10 @@ pub fn tell_losses(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// That the kernel did not take the filter, where it is so.
+/// That the kernel did not take the filter, or has no means to tell buffers, where it is so.
 pub fn tell_unfiltered(meta: &Meta) {
-    for note in meta.problems.iter().filter(|note| note.starts_with(FILTER_NOTE)) {
+    let wanted = |note: &&String| [FILTER_NOTE, DATA_NOTE].iter().any(|begin| note.starts_with(begin));
+    for note in meta.problems.iter().filter(wanted) {
         out::note(&["ftrace-analyzer: ", note, "\n"].concat());
     }
 }

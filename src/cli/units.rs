@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Sizes and times as people write and read them.
 
+use crate::recorder::{DATA_MAX, DATA_MIN};
+
 /// A way to write numbers: digits and a unit.
 pub struct Scale {
     /// Units and their factors.
@@ -39,6 +41,14 @@ pub const TIME: Scale = Scale {
     capitals: false,
     range: (0, u64::MAX),
     wrong: "is not a time; write seconds, or a number with s, m, h or d behind it",
+};
+
+/// Bytes of each buffer.
+pub const DATA: Scale = Scale {
+    units: &[("", 1)],
+    capitals: false,
+    range: (DATA_MIN, DATA_MAX),
+    wrong: "is no number of bytes from 8 to 512",
 };
 
 impl Scale {

@@ -4,8 +4,13 @@
 //! Two kinds. From 6.19 on the kernel's own `syscalls:sys_enter_NAME` have, behind the arguments, a `__ARG_val` for each
 //! string (kernel/trace/trace_syscalls.c `syscall_get_data`). Probes are ours, and their fields are named for what they
 //! hold: `s1` is the string that argument 1 points at, `p1_0` and `e1_0` address and contents of the first element of the
-//! array at argument 1, `d1` memory at argument 1, `nr` the call's number; `kernel_text` and `user_pointer` are the
-//! kernel's copy of a path and the address that it was taken from (fs/namei.c `struct filename`).
+//! array at argument 1, `nr` the call's number; `kernel_text` and `user_pointer` are the kernel's copy of a path and the
+//! address that it was taken from (fs/namei.c `struct filename`).
+//!
+//! Memory: `d1` a buffer, `a1` a socket address, `v1` an array of struct iovec, all at argument 1, as capitals where the
+//! call fills them in; `b1_0` the buffer of the first struct; `n1` the word that says how long the address is. Their
+//! guards are strings made of the memory's first word (`h` before its name) and last word (`l`), see [`Guard`]; what does
+//! not fit one field goes on in the next (`t`).
 
 use super::events::{bytes_at, place_of, Place};
 use super::text::{EventFormat, Field, Kind};
@@ -23,6 +28,14 @@ pub enum Role {
     Element(u8),
     /// Memory at an argument.
     Data(u8),
+    /// The next buffer of the vector at an argument.
+    Piece(u8),
+    /// A socket address at an argument, and whether the call fills it in.
+    Address(u8, bool),
+    /// An array of struct iovec at an argument, and whether the call fills its buffers.
+    Vector(u8, bool),
+    /// The length of the socket address at an argument.
+    Length(u8),
     /// A path as the kernel copied it.
     KernelText,
     /// Where the path was copied from.
@@ -34,6 +47,39 @@ pub enum Role {
 pub struct Part {
     role: Role,
     place: Place,
+    /// Of the first word and of the last one; of memory.
+    guards: [Option<Guard>; 2],
+}
+
+/// What tells whether a probe found a word of memory: a string in the record that was made of it (`symstr`). Both are
+/// places of the words that say where a string lies.
+///
+/// When a word was not found, the kernel leaves what it had put there before: where the next string may lie. Behind one
+/// that was made lies the next one. The length says nothing: 6.12 leaves it at the room that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Guard {
+    at: Place,
+    next: Place,
+}
+
+impl Guard {
+    /// The guard of `name` with this letter.
+    fn of(format: &EventFormat<'_>, name: &str, letter: &str) -> Option<Guard> {
+        let strings = format.fields().filter(|(_, field)| field.kind == Kind::DataLoc);
+        let mut rest = strings.skip_while(|(other, _)| other.strip_prefix(letter) != Some(name));
+        let mut place = || Some(place_of(Field { kind: Kind::Plain, ..rest.next()?.1 }));
+        Some(Guard { at: place()?, next: place()? })
+    }
+
+    /// Bytes of the string; 0 if there is none.
+    fn length(&self, data: &[u8]) -> Option<usize> {
+        let (own, next) = (word_at(data, self.at)?, word_at(data, self.next)?);
+        Some(usize::from((next as u16).wrapping_sub(own as u16)))
+    }
+}
+
+fn word_at(data: &[u8], place: Place) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes_at(data, place)?.try_into().ok()?))
 }
 
 /// A field's contents.
@@ -41,6 +87,8 @@ pub struct Part {
 pub enum Value<'a> {
     /// The bytes of a string without its NUL, or of memory.
     Bytes(&'a [u8]),
+    /// The bytes of memory of which the last could not be read: what lies on the first one's page is there.
+    Begun(&'a [u8]),
     /// An address.
     Address(u64),
     /// It could not be read.
@@ -77,11 +125,28 @@ pub fn parts<'a>(format: &'a EventFormat<'a>) -> impl Iterator<Item = Part> + 'a
             "s" => Some(Role::Text(arg)),
             "p" => Some(Role::Pointer(arg)),
             "e" => Some(Role::Element(arg)),
-            "d" => Some(Role::Data(arg)),
+            "d" | "D" => Some(Role::Data(arg)),
+            "b" => Some(Role::Piece(arg)),
+            "a" | "A" => Some(Role::Address(arg, kind == "A")),
+            "v" | "V" => Some(Role::Vector(arg, kind == "V")),
+            "n" => Some(Role::Length(arg)),
             _ => None,
         }
     };
-    format.fields().filter_map(move |(name, field)| Some(Part { role: role(name, field)?, place: place_of(field) }))
+    format.fields().filter_map(move |(name, field)| {
+        let role = role(name, field)?;
+        let mut whole = field;
+        let guards = match role {
+            Role::Length(_) => [Guard::of(format, name, ""), None],
+            Role::Data(_) | Role::Piece(_) | Role::Address(..) | Role::Vector(..) => {
+                let rest = format.fields().find(|(other, _)| other.strip_prefix('t') == Some(name));
+                whole.size += rest.map_or(0, |(_, rest)| rest.size);
+                [Guard::of(format, name, "h"), Guard::of(format, name, "l")]
+            }
+            _ => [None; 2],
+        };
+        Some(Part { role, place: place_of(whole), guards })
+    })
 }
 
 /// Where the event has the call's number.
@@ -111,7 +176,22 @@ fn value<'a>(part: &Part, data: &'a [u8]) -> Option<Value<'a>> {
             word.get_mut(..bytes.len())?.copy_from_slice(bytes);
             Some(Value::Address(u64::from_le_bytes(word)))
         }
-        Role::Data(_) => Some(Value::Bytes(bytes)),
+        Role::Data(_) | Role::Piece(_) | Role::Address(..) | Role::Vector(..) => {
+            let [first, last] = part.guards;
+            let holds = |guard: Option<Guard>| guard.map_or(Some(true), |guard| Some(guard.length(data)? != 0));
+            Some(match (holds(first)?, holds(last)?) {
+                (true, true) => Value::Bytes(bytes),
+                (true, false) => Value::Begun(bytes),
+                (false, _) => Value::Unread,
+            })
+        }
+        // `symstr`: a kernel's symbol, or the word in hexadecimal.
+        Role::Length(_) => {
+            let [guard, _] = part.guards;
+            let digits = bytes.get(..guard?.length(data)?)?.strip_prefix(b"0x")?;
+            let digit = |sum: u64, digit: &u8| Some(sum << 4 | u64::from(char::from(*digit).to_digit(16)?));
+            digits.iter().try_fold(0, digit).map(Value::Address)
+        }
         // The NUL belongs to what is stored: nothing at all is what a probe leaves that met an address without memory.
         Role::Text(_) | Role::Element(_) | Role::KernelText => {
             let text = bytes.split(|byte| *byte == 0).next()?;

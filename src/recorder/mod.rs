@@ -5,6 +5,7 @@
 //! until the traced tasks are gone or somebody says stop. It stores and does not decode. State for other invocations of
 //! the program (`stop`, `follow`, `list`, `gc`) lies in a directory below /run.
 
+mod buffers;
 mod control;
 mod counter;
 mod drain;
@@ -21,6 +22,7 @@ mod spawn;
 mod strings;
 mod target;
 
+pub use buffers::{best_buffers, DATA_MAX, DATA_MIN, DATA_NOTE};
 pub use control::{end_recorder, Client, Reply};
 pub use event_filter::FILTER_NOTE;
 pub use event_loop::Ending;

@@ -70,6 +70,8 @@ pub struct RecordOptions {
     pub name: Option<String>,
     /// How contents of string arguments are got.
     pub strings: Strings,
+    /// Bytes of each buffer that are recorded; 0 is none.
+    pub data: u64,
     /// Where recordings lie.
     pub dir: PathBuf,
 }
@@ -85,6 +87,7 @@ impl Default for RecordOptions {
             errors_only: false,
             name: None,
             strings: Strings::Auto,
+            data: 0,
             dir: PathBuf::from(DIR_DEFAULT),
         }
     }
@@ -101,6 +104,8 @@ impl RecordOptions {
             syscalls: self.syscalls.clone().unwrap_or_default(),
             errors_only: self.errors_only,
             strings: String::new(),
+            data: self.data,
+            data_means: String::new(),
             counted_by: String::new(),
         }
     }

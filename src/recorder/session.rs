@@ -7,6 +7,7 @@
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use super::buffers::DATA_NOTE;
 use super::control;
 use super::counter::Counter;
 use super::drain::Drain;
@@ -16,7 +17,7 @@ use super::histograms::Plan;
 use super::memory;
 use super::options::{Mode, RecordOptions};
 use super::run_state::RunState;
-use super::strings::{self, Prepared, Strings};
+use super::strings::{self, Prepared, Strings, NONE};
 use super::target::{Origin, Target};
 use crate::calendar::Utc;
 use crate::error::{Error, Kind, Result};
@@ -134,10 +135,19 @@ impl Session {
         if let Err(why) = prepared.set_up(&tracefs, &instance, strings, formats.layout()?.long_size()) {
             notes.push(format!("strings are not recorded: {why}"));
         }
+        if options.data > 0 && !options.mode.counts() {
+            let done = prepared.set_up_data(&tracefs, options.data, formats.layout()?.long_size());
+            if done.is_err() || prepared.data_means == NONE {
+                let why = done.err().map(|why| why.to_string());
+                let why = why.as_deref().unwrap_or("this kernel has no probes of its functions (CONFIG_KPROBE_EVENTS)");
+                notes.push([DATA_NOTE, ": ", why].concat());
+            }
+        }
         prepared.describe(&instance, &mut formats);
         let mut meta = describe(target, options, &instance, &formats, buffer_kb, cpus.len())?;
         meta.problems = notes;
         meta.options.strings = prepared.means.to_owned();
+        meta.options.data_means = prepared.data_means.to_owned();
         let mut counter = None;
         if options.mode.counts() {
             meta.options.counted_by = plan.means().to_owned();

@@ -19,6 +19,8 @@ use crate::recording::Formats;
 use crate::tracefs::{Instance, ProbeLock, Tracefs, PROBE_GROUP};
 use crate::words::split_once;
 
+use super::buffers;
+
 /// `--strings`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strings {
@@ -81,17 +83,19 @@ const ARGV_MAX: usize = 12;
 pub(super) struct Prepared {
     /// The means, as meta.json names it; `none` where there is none.
     pub means: &'static str,
+    /// The means for buffers; empty where they were not asked for.
+    pub data_means: &'static str,
     /// System and name of the events to switch on.
     events: Vec<(&'static str, String)>,
     lock: Option<ProbeLock>,
 }
 
 /// In meta.json where the kernel has no means.
-const NONE: &str = "none";
+pub(super) const NONE: &str = "none";
 
 impl Default for Prepared {
     fn default() -> Self {
-        Prepared { means: NONE, events: Vec::new(), lock: None }
+        Prepared { means: NONE, data_means: "", events: Vec::new(), lock: None }
     }
 }
 
@@ -133,6 +137,17 @@ impl Prepared {
             define_argv_probe(tracefs, "execveat", 2, long_size);
             self.events.extend(["execve", "execveat"].map(|call| (PROBE_GROUP, argv_name(call))));
         }
+        Ok(())
+    }
+
+    /// Sets up what `--data` asks for, as far as the kernel can: `bytes` of each buffer.
+    pub fn set_up_data(&mut self, tracefs: &Tracefs, bytes: u64, long_size: u8) -> Result<()> {
+        if self.lock.is_none() && tracefs.has_kprobes() {
+            self.lock = Some(ProbeLock::take(tracefs)?);
+        }
+        let (means, names) = buffers::define(tracefs, bytes, long_size);
+        self.data_means = means;
+        self.events.extend(names.into_iter().map(|name| (PROBE_GROUP, name)));
         Ok(())
     }
 

@@ -107,6 +107,10 @@ pub struct OptionsMeta {
     /// How contents of string arguments were got: `copies`, `events`, `probes`, `none`, `off`; empty in recordings of
     /// versions that could not.
     pub strings: String,
+    /// Bytes of each buffer that were asked for; 0 is none.
+    pub data: u64,
+    /// How they were got: `returns` or `entries` of functions, `none`; empty where none were asked for.
+    pub data_means: String,
     /// By which means calls were counted: `hist` or `events`; empty where they were recorded.
     pub counted_by: String,
 }
@@ -227,6 +231,8 @@ record!(OptionsMeta {
     syscalls: Text,
     errors_only: Bool,
     strings: Text,
+    data: U64,
+    data_means: Text,
     counted_by: Text,
 });
 record!(PageMeta { commit_offset: U32, commit_size: U32, data_offset: U32, data_size: U32 });

@@ -6,7 +6,7 @@
 
 use super::out::push_hexes;
 use super::values::{push_value, Context};
-use crate::calls::{Call, Texts};
+use crate::calls::{Call, Text, Texts};
 use crate::syscalls::arguments;
 
 /// The registers as wide as the ABI's are.
@@ -39,6 +39,23 @@ pub(crate) fn push_args(buf: &mut Vec<u8>, call: &Call, texts: &Texts) {
     }
 }
 
+/// What became known of memory behind the call's beginning; other arguments are left out.
+pub(crate) fn push_late(buf: &mut Vec<u8>, call: &Call, texts: &Texts) {
+    let Some(found) = arguments(call.abi, call.nr, &call.args) else { return };
+    let list = found.as_slice();
+    let begun = buf.len();
+    let is_memory = |text| matches!(text, Text::Data(_) | Text::Address { .. } | Text::Piece { .. });
+    for (at, argument) in list.iter().enumerate() {
+        if !texts.of(argument.register).any(is_memory) {
+            continue;
+        }
+        if buf.len() != begun {
+            buf.extend_from_slice(b", ");
+        }
+        push_value(buf, argument, &Context { call, texts, next: list.get(at + 1) });
+    }
+}
+
 /// Gives `take` the name and the text of each argument in turn; false where they are not known. `scratch` is used for
 /// the text.
 pub(crate) fn each(
@@ -61,7 +78,7 @@ pub(crate) fn each(
 mod tests {
     use super::*;
     use crate::arch::Abi;
-    use crate::calls::{End, Text};
+    use crate::calls::End;
     use crate::syscalls::number;
     use crate::tasks::Comm;
 
@@ -198,6 +215,91 @@ mod tests {
         assert_eq!(shown_with(X86, "write", &[1, 16, 9], 9, &texts), "1, \"abcdef\"..., 9");
         assert_eq!(shown_with(X86, "read", &[1, 16, 9], 2, &texts), "1, \"ab\", 9");
         assert_eq!(shown_with(X86, "read", &[1, 16, 9], -11, &texts), "1, 0x10, 9");
+    }
+
+    #[test]
+    fn socket_addresses_look_as_strace_prints_them() {
+        let mut inet6 = [0; 26];
+        inet6[..2].copy_from_slice(&[0, 80]);
+        inet6[2..6].copy_from_slice(&[0, 0, 0, 7]);
+        inet6[6..10].copy_from_slice(&[0xfe, 0x80, 0, 0]);
+        inet6[20..23].copy_from_slice(&[1, 0, 3]);
+        for (family, rest, expected) in [
+            (2, &[0, 80, 127, 0, 0, 1, 0, 0][..], "AF_INET, sin_port=htons(80), sin_addr=inet_addr(\"127.0.0.1\")"),
+            (1, b"/run/x\0rest", "AF_UNIX, sun_path=\"/run/x\""),
+            (1, b"\0a\0\"", "AF_UNIX, sun_path=@\"a\\0\\\"\""),
+            (1, b"", "AF_UNIX"),
+            (
+                10,
+                &inet6,
+                "AF_INET6, sin6_port=htons(80), sin6_flowinfo=htonl(7), inet_pton(AF_INET6, \"fe80::100\", \
+                 &sin6_addr), sin6_scope_id=3",
+            ),
+            (16, &[0, 0, 9, 0, 0, 0, 0, 0, 0, 0], "AF_NETLINK, nl_pid=9, nl_groups=00000000"),
+            (16, &[0, 0, 0, 0, 0, 0, 0x11, 1, 0, 0], "AF_NETLINK, nl_pid=0, nl_groups=0x000111"),
+            // Too short for what it says it is.
+            (2, &[0, 80], "AF_INET, sa_data=\"\\0P\""),
+            (0x7f7f, b"x", "0x7f7f, sa_data=\"x\""),
+        ] {
+            let bytes = [&u16::to_le_bytes(family)[..], rest].concat();
+            let mut texts = Texts::default();
+            texts.push(1, Text::Address { bytes: &bytes, filled: false, cut: false });
+            let shown = shown_with(X86, "connect", &[3, 16, 110], -111, &texts);
+            assert_eq!(shown, format!("3, {{sa_family={expected}}}, 110"));
+        }
+        let mut texts = Texts::default();
+        texts.push(1, Text::Address { bytes: b"\x01\0/a/long/path", filled: false, cut: true });
+        let shown = shown_with(X86, "connect", &[3, 16, 110], 0, &texts);
+        assert_eq!(shown, "3, {sa_family=AF_UNIX, sun_path=\"/a/long/path\"...}, 110");
+        texts.clear();
+        texts.push(1, Text::Address { bytes: &[1, 0], filled: true, cut: false });
+        assert_eq!(shown_with(X86, "accept", &[3, 16, 32], 4, &texts), "3, {sa_family=AF_UNIX}, 0x20");
+        assert_eq!(shown_with(X86, "accept", &[3, 16, 32], -11, &texts), "3, 0x10, 0x20");
+    }
+
+    #[test]
+    fn ipv6_addresses_are_as_short_as_they_can_be() {
+        for (groups, expected) in [
+            ([0, 0, 0, 0, 0, 0, 0, 0], "::"),
+            ([0, 0, 0, 0, 0, 0, 0, 1], "::1"),
+            ([1, 0, 0, 0, 0, 0, 0, 0], "1::"),
+            ([0x2001, 0xdb8, 0, 0, 1, 0, 0, 1], "2001:db8::1:0:0:1"),
+            ([1, 0, 3, 4, 5, 6, 7, 8], "1:0:3:4:5:6:7:8"),
+            ([0, 0, 0, 0, 0, 0xffff, 0x0102, 0x0304], "::ffff:1.2.3.4"),
+        ] {
+            let mut bytes = vec![10, 0, 0, 0, 0, 0, 0, 0];
+            bytes.extend(groups.iter().flat_map(|group: &u16| group.to_be_bytes()));
+            let mut texts = Texts::default();
+            texts.push(1, Text::Address { bytes: &bytes, filled: false, cut: false });
+            let shown = shown_with(X86, "bind", &[3, 16, 28], 0, &texts);
+            assert!(shown.contains(&format!("inet_pton(AF_INET6, \"{expected}\", &sin6_addr)")), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_vector_are_as_long_as_the_call_made_them() {
+        let pieces = |filled| {
+            let mut texts = Texts::default();
+            texts.push(1, Text::Piece { base: 0x100, length: 4, bytes: b"one ", filled });
+            texts.push(1, Text::Piece { base: 0x200, length: 9, bytes: b"two", filled });
+            texts
+        };
+        let known = "{iov_base=\"one \", iov_len=4}";
+        for (name, ret, count, expected) in [
+            ("writev", 13, 2, format!("3, [{known}, {{iov_base=\"two\"..., iov_len=9}}], 2")),
+            ("writev", -9, 3, format!("3, [{known}, {{iov_base=\"two\"..., iov_len=9}}, ...], 3")),
+            ("readv", 6, 2, format!("3, [{known}, {{iov_base=\"tw\", iov_len=9}}], 2")),
+            ("readv", 2, 2, "3, [{iov_base=\"on\", iov_len=4}, {iov_base=\"\", iov_len=9}], 2".to_owned()),
+            ("readv", -11, 2, "3, 0x10, 2".to_owned()),
+        ] {
+            let texts = pieces(name == "readv");
+            assert_eq!(shown_with(X86, name, &[3, 16, count], ret, &texts), expected);
+        }
+        let mut texts = Texts::default();
+        texts.push(1, Text::Piece { base: 0, length: 0, bytes: b"", filled: false });
+        texts.push(1, Text::Piece { base: 8, length: 3, bytes: b"", filled: false });
+        let shown = shown_with(X86, "writev", &[3, 16, 2], -14, &texts);
+        assert_eq!(shown, "3, [{iov_base=NULL, iov_len=0}, {iov_base=0x8, iov_len=3}], 2");
     }
 
     #[test]

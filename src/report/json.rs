@@ -135,7 +135,7 @@ impl<'a> JsonLines<'a> {
             buf.extend_from_slice(b"\"]");
             push_arguments(buf, call, texts, &mut self.scratch);
         }
-        if texts.iter().any(|(_, text)| !matches!(text, Text::Target(_) | Text::Data(_))) {
+        if texts.iter().any(|(_, text)| is_string(text)) {
             push_strings(buf, texts);
         }
         if matches!(call.end, End::Returned | End::StartUnknown | End::Refused) {
@@ -195,6 +195,10 @@ fn push_task(buf: &mut Vec<u8>, pid: Pid, tgid: Pid, comm: &[u8]) {
     buf.extend_from_slice(b"\",\"abi\":\"");
 }
 
+fn is_string(text: Text<'_>) -> bool {
+    matches!(text, Text::String { .. } | Text::Element { .. } | Text::Unread(_) | Text::MoreElements)
+}
+
 /// `,"strings":{"0":"/bin/ls","1":["ls","-l"]}`: by the argument's index, an array for an array of strings. What could
 /// not be read is null; `"cut":[0]` names arguments of which there was more.
 fn push_strings(buf: &mut Vec<u8>, texts: &Texts) {
@@ -212,7 +216,7 @@ fn push_strings(buf: &mut Vec<u8>, texts: &Texts) {
                     cut |= 1 << arg;
                     continue;
                 }
-                Text::Data(_) | Text::Target(_) => continue,
+                Text::Data(_) | Text::Address { .. } | Text::Piece { .. } | Text::Target(_) => continue,
             };
             if elements > 0 {
                 buf.push(b',');

@@ -8,6 +8,7 @@ use std::io::Write;
 
 use super::json::JsonLines;
 use super::text::Text;
+use super::written::with_lines;
 use super::{Options, Printer};
 use crate::calls::{Order, Tracker};
 use crate::error::Result;
@@ -32,6 +33,7 @@ impl<'a> Live<'a> {
     }
 
     fn new(meta: &Meta, options: &Options, printer: Box<dyn Printer<'a> + 'a>) -> Result<Live<'a>> {
+        let printer = with_lines(printer, meta, options);
         let order = Order::live(printer, options.filter.needs_end());
         let mut tracker = Tracker::new(meta, None, false)?;
         tracker.follow_descriptors(meta);
@@ -57,6 +59,8 @@ impl<'a> Live<'a> {
     /// Ends the output: what is still open stays unfinished. `Ok(false)` if the reader has closed the pipe.
     pub fn finish(mut self) -> Result<bool> {
         self.tracker.finish(&mut self.order);
+        self.order.flush();
+        self.order.lines.end_logs()?;
         self.batch_done()
     }
 }

@@ -15,12 +15,14 @@ mod logs;
 mod out;
 mod perfetto;
 mod protobuf;
+mod sockaddr;
 mod summary;
 mod text;
 mod time;
 mod trace_dat;
 mod tracks;
 mod values;
+mod written;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -180,6 +182,7 @@ pub fn text(recording: &Recording, options: &Options, to: &mut dyn Write) -> Res
     let mut printer = text::Text::new(&recording.meta, options, to);
     printer.head(&recording.meta, options);
     let printer = logs::merge(Box::new(printer), recording, options)?;
+    let printer = written::with_lines(printer, &recording.meta, options);
     in_order(recording, printer, &|buf, outcome, logs| {
         if options.footer {
             footer::push(buf, &recording.meta, options, outcome);
@@ -196,6 +199,7 @@ pub fn json(recording: &Recording, options: &Options, to: &mut dyn Write) -> Res
     let mut printer = json::JsonLines::new(&recording.meta, options, to);
     printer.head(recording);
     let printer = logs::merge(Box::new(printer), recording, options)?;
+    let printer = written::with_lines(printer, &recording.meta, options);
     in_order(recording, printer, &|buf, outcome, logs| json::push_end(buf, recording, outcome, logs))
 }
 

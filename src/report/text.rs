@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use super::args::push_args;
+use super::args::{push_args, push_late};
 use super::logs::LogLine;
 use super::out::{push_hex, push_safe, push_safe_text, push_seconds, Colours, Out, Who, COLOURS, PLAIN};
 use super::time::{push_date, push_span, Clock, TimeOfDay};
@@ -263,7 +263,9 @@ impl Lines for Text<'_> {
         let buf = &mut self.out.buf;
         buf.extend_from_slice(b"<... ");
         push_bright_name(buf, call, self.colours);
-        buf.extend_from_slice(b" resumed>)");
+        buf.extend_from_slice(b" resumed>");
+        push_late(buf, call, texts);
+        buf.push(b')');
         push_end(buf, call, texts, self.colours);
         self.out.line_done();
     }

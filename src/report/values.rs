@@ -5,6 +5,7 @@
 //! hexadecimal, NULL, flags with `|`, what has no name in hexadecimal behind, octal permissions, quoted strings.
 
 use super::out::push_hex;
+use super::sockaddr::{push_address, push_piece};
 use crate::calls::{Call, Text, Texts};
 use crate::json::{push_i64, push_u64};
 use crate::syscalls::{self, kind, Argument};
@@ -27,8 +28,7 @@ pub(crate) fn push_value(buf: &mut Vec<u8>, argument: &Argument, context: &Conte
         kind::SIGNED => push_i64(buf, argument.signed()),
         kind::UNSIGNED => push_u64(buf, value),
         kind::HEX => push_hex(buf, value),
-        kind::PTR => push_pointer(buf, value),
-        kind::STR | kind::STRS | kind::IN | kind::OUT => push_memory(buf, argument, context),
+        kind::PTR | kind::STR | kind::STRS | kind::IN | kind::OUT => push_memory(buf, argument, context),
         kind::FD | kind::DIRFD => {
             let fd = argument.signed();
             if fd == AT_FDCWD && argument.kind == kind::DIRFD {
@@ -69,6 +69,9 @@ pub(crate) fn push_target(buf: &mut Vec<u8>, register: u8, texts: &Texts) {
 /// What it points at if that is known, else the address.
 fn push_memory(buf: &mut Vec<u8>, argument: &Argument, context: &Context<'_>) {
     let begun = buf.len();
+    let failed = context.call.ret < 0;
+    // Of a vector that the call fills.
+    let mut left = context.call.ret as u64;
     if !context.texts.is_empty() && argument.value != 0 {
         for text in context.texts.of(argument.register) {
             match text {
@@ -84,6 +87,16 @@ fn push_memory(buf: &mut Vec<u8>, argument: &Argument, context: &Context<'_>) {
                 Text::MoreElements => {
                     buf.extend_from_slice(if buf.len() == begun { b"[..." } else { b", ..." });
                 }
+                Text::Address { filled, .. } | Text::Piece { filled, .. } if filled && failed => {}
+                Text::Address { bytes, cut, .. } => push_address(buf, bytes, cut, context.call),
+                Text::Piece { base, length, bytes, filled } => {
+                    buf.extend_from_slice(if buf.len() == begun { b"[" } else { b", " });
+                    let told = if filled { length.min(left) } else { length };
+                    left -= told.min(left);
+                    push_piece(buf, base, length, bytes, told);
+                }
+                // A probe may be in a call of another kind.
+                Text::Data(_) if argument.kind == kind::PTR => {}
                 Text::Data(bytes) => {
                     let length = match argument.kind {
                         kind::OUT => u64::try_from(context.call.ret).ok(),
@@ -97,7 +110,11 @@ fn push_memory(buf: &mut Vec<u8>, argument: &Argument, context: &Context<'_>) {
                 Text::Target(_) => {}
             }
         }
-        if argument.kind == kind::STRS && buf.len() != begun {
+        if buf.get(begun) == Some(&b'[') {
+            let pieces = context.texts.of(argument.register).filter(|text| matches!(text, Text::Piece { .. })).count();
+            if pieces != 0 && context.next.is_some_and(|next| next.value > pieces as u64) {
+                buf.extend_from_slice(b", ...");
+            }
             buf.push(b']');
         }
     }
@@ -117,7 +134,7 @@ pub(crate) fn push_quoted(buf: &mut Vec<u8>, bytes: &[u8], cut: bool) {
 }
 
 /// As a C string has them, octal as short as what follows lets it be; `end` with a backslash, too.
-fn push_escaped(buf: &mut Vec<u8>, bytes: &[u8], end: u8) {
+pub(super) fn push_escaped(buf: &mut Vec<u8>, bytes: &[u8], end: u8) {
     let mut rest = bytes;
     while let Some((byte, behind)) = rest.split_first() {
         rest = behind;

@@ -189,6 +189,8 @@ pub mod kind {
     pub const SET_MEMBARRIER: u8 = 94;
     /// The set `swapon`.
     pub const SET_SWAPON: u8 = 162;
+    /// The set `domain`.
+    pub const SET_DOMAIN: u8 = 152;
     /// The set `pr_spec_state`.
     pub const SET_PR_SPEC_STATE: u8 = 126;
     /// The set `seccomp_mode`.

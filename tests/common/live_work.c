@@ -9,7 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <arpa/inet.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,6 +74,75 @@ static void paths(void)
 	MARK;
 }
 
+/* Static: a page that the stack goes on to would be there or not by chance. */
+static char buffer[4096] __attribute__((aligned(4096)));
+
+static void data(void)
+{
+	static char hello[64] = "hello\n", odd[64] = "a\0b\"\\\xff\n";
+	static struct sockaddr_in inet = { .sin_family = AF_INET };
+	static struct sockaddr_in6 inet6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	static struct sockaddr_un path = { AF_UNIX, "/nowhere/socket" }, hidden = { AF_UNIX, "\0live-work" }, peer;
+	static struct iovec parts[] = { { "one ", 4 }, { "two\n", 4 }, { "three", 5 } };
+	static struct iovec into[] = { { buffer, 4 }, { buffer + 2048, 2048 } };
+	static struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+	static socklen_t length;
+	int pipes[2], ends[2], udp, udp6, server, client;
+	char *last;
+	FILE *file = tmpfile();
+
+	memset(hello + 32, 's', 31);
+	inet.sin_port = inet6.sin6_port = htons(80);
+	inet.sin_addr.s_addr = htonl(0x7f000001);
+	if (pipe2(pipes, O_NONBLOCK) || socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) || !file)
+		_exit(66);
+	udp = socket(AF_INET, SOCK_DGRAM, 0);
+	udp6 = socket(AF_INET6, SOCK_DGRAM, 0);
+	server = socket(AF_UNIX, SOCK_STREAM, 0);
+	client = socket(AF_UNIX, SOCK_STREAM, 0);
+	last = mmap(NULL, 2 * 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	munmap(last + 65536, 65536);
+	last += 65536 - 16;
+	memcpy(last, "up to the edge.\n", 16);
+	/* 0 to 6 */
+	MARK; syscall(SYS_write, pipes[1], hello, 6);
+	MARK; syscall(SYS_write, pipes[1], odd, 7);
+	memset(buffer, 'x', 1000);
+	MARK; syscall(SYS_write, pipes[1], buffer, 1000);
+	MARK; syscall(SYS_write, pipes[1], cold + 4096, 5);
+	MARK; syscall(SYS_write, pipes[1], NULL, 5);
+	MARK; syscall(SYS_write, pipes[1], 8L, 5);
+	MARK; syscall(SYS_write, pipes[1], last, 16);
+	/* 7 to 11 */
+	MARK; syscall(SYS_read, pipes[0], buffer, 13);
+	MARK; syscall(SYS_readv, pipes[0], into, 2);
+	MARK; syscall(SYS_read, pipes[0], buffer, 4096);
+	MARK; syscall(SYS_writev, pipes[1], parts, 3);
+	MARK; syscall(SYS_writev, pipes[1], 8L, 3);
+	/* 12 and 13 */
+	MARK; syscall(SYS_pwrite64, fileno(file), hello, 6, 0, 0, 0);
+	MARK; syscall(SYS_pread64, fileno(file), buffer, 4096, 0, 0, 0);
+	/* 14 to 16: there is an address or none */
+	MARK; syscall(SYS_sendto, udp, "ping", 4, 0, &inet, sizeof(inet));
+	MARK; syscall(SYS_sendto, ends[0], "pong", 4, 0, NULL, 0);
+	MARK; syscall(SYS_recvfrom, ends[1], buffer, 4096, 0, NULL, NULL);
+	/* 17 to 21 */
+	MARK; syscall(SYS_connect, server, &path, sizeof(path));
+	MARK; syscall(SYS_connect, udp6, &inet6, sizeof(inet6));
+	MARK; syscall(SYS_bind, server, &hidden, 2 + 10);
+	listen(server, 1);
+	MARK; syscall(SYS_connect, client, &hidden, 2 + 10);
+	length = sizeof(peer);
+	MARK; syscall(SYS_accept4, server, &peer, &length, 0);
+	/* 22 to 24 */
+	length = sizeof(peer);
+	MARK; syscall(SYS_getsockname, server, &peer, &length);
+	MARK; syscall(SYS_sendmsg, ends[0], &message, 0);
+	message.msg_iov = into;
+	MARK; syscall(SYS_recvmsg, ends[1], &message, 0);
+	MARK;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t threads[64];
@@ -120,6 +194,8 @@ int main(int argc, char **argv)
 		syscall(SYS_getpgid, count + 1);
 	} else if (!strcmp(mode, "paths")) { /* calls with strings, each behind a mark of its number from count on */
 		paths();
+	} else if (!strcmp(mode, "data")) { /* calls with buffers and addresses, each behind a mark as above */
+		data();
 	} else if (!strcmp(mode, "open")) { /* count times open and close; tells how many nanoseconds each took */
 		struct timespec from, to;
 

@@ -41,7 +41,7 @@ BASE = {
 KNOWN_SETS = ["open", "fdflags", "seal", "lease", "clock", "cpuclock", "key_spec", "filetype", "ioprio", "ipc_get", "shmget",
               "ioctl", "quota", "quotatype", "clone", "personality", "dumpable", "securebits", "futex", "mmap",
               "memfd", "sched", "membarrier", "swapon",
-              "pr_spec_state", "seccomp_mode"]
+              "domain", "pr_spec_state", "seccomp_mode"]
 # Calls that the code knows.
 KNOWN_CALLS = ["clone", "mremap", "open", "openat", "mknod", "mknodat", "_llseek", "mq_open", "umask", "fcntl",
                "fcntl64", "prctl", "poll", "ppoll", "ppoll_time64", "select", "_newselect", "pselect6",
