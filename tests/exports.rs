@@ -18,6 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use ftrace_analyzer::calendar::Utc;
 use ftrace_analyzer::format::Event;
 use ftrace_analyzer::recording::{EndState, Item, Recording, Tail};
 use live::{run, which, Live, Out, BIN, SOURCE};
@@ -602,6 +603,18 @@ fn json_is_as_its_schema_says_and_wrong_lines_are_refused() {
     }
     let golden = Path::new(SOURCE).join("tests/golden");
     python("schema.py", &[&schema, &golden.join("lines.json"), &golden.join("summary.json")]).expect_code(0);
+    // With lines of a log, in the recording's time.
+    let (log, lines) = (place.path("app.log"), place.path("logged.json"));
+    let logged = Place(place.path("logged"));
+    let dir = fixture(&logged);
+    let at = Recording::open(&dir).unwrap().meta.anchors[0].realtime_ns + 1000;
+    let day = Utc::from_unix(at / 1_000_000_000).to_string().replace(' ', "T");
+    let at = format!("{day}.{:09}Z", at % 1_000_000_000);
+    fs::write(&log, format!("{at} stdout F hello\n{at} stderr F and more\n")).unwrap();
+    report(&dir, "json", &lines, &["--merge-log", log.to_str().unwrap()]).expect_code(4);
+    let text = fs::read_to_string(&lines).unwrap();
+    assert!(text.contains("\"type\":\"log\"") && text.contains("\"logs\":[{"), "{text}");
+    python("schema.py", &[&schema, &lines]).expect_code(0);
 }
 
 #[test]

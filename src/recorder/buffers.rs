@@ -138,7 +138,7 @@ pub(super) fn define(tracefs: &Tracefs, bytes: u64, long_size: u8) -> (&'static 
     (means, names)
 }
 
-/// What [`define`] would find here; nothing where somebody else keeps the lock.
+/// What `define` would find here; nothing where somebody else keeps the lock.
 pub fn best_buffers(tracefs: &Tracefs, long_size: u8) -> &'static str {
     match ProbeLock::take(tracefs) {
         Ok(_lock) => {
