@@ -161,12 +161,12 @@ impl Table {
         match base {
             Some(base) if !path.starts_with(b"/") => {
                 let below = path.strip_prefix(b"./").unwrap_or(path);
-                let parts: &[&[u8]] = match (base.ends_with(b"/"), below) {
-                    (_, b"." | b"") => &[base],
-                    (true, _) => &[base, below],
-                    (false, _) => &[base, b"/", below],
+                let (slash, below): (&[u8], _) = match (base.ends_with(b"/"), below) {
+                    (_, b"." | b"") => (b"", &b""[..]),
+                    (true, _) => (b"", below),
+                    (false, _) => (b"/", below),
                 };
-                parts.concat().into()
+                [base, slash, below].concat().into()
             }
             _ => path.into(),
         }

@@ -58,7 +58,7 @@ pub fn max_nr(abi: Abi) -> SyscallNr {
 }
 
 /// The first of ARM's private calls and the last; other ABIs have none.
-pub const PRIVATE_CALLS: (SyscallNr, SyscallNr) =
+pub static PRIVATE_CALLS: (SyscallNr, SyscallNr) =
     (ARM_PRIVATE, ARM_PRIVATE + table::ARM_PRIVATE.len() as SyscallNr - 1);
 
 /// Every call of the ABI with its name, by rising number; ARM's private calls come last.
