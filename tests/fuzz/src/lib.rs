@@ -85,7 +85,7 @@ pub fn meta(running: bool, starts_in_runtime: bool) -> String {
             Anchor { trace_ns: 1_000_000, realtime_ns: 1_763_889_893_000_000_000 },
             Anchor { trace_ns: 2_000_000_000, realtime_ns: 1_763_889_895_000_000_000 },
         ],
-        tasks: vec![InitialTask { tid: 42, tgid: 42, comm: "sh".into(), abi: String::new() }],
+        tasks: vec![InitialTask { tid: 42, tgid: 42, comm: "sh".into(), ..InitialTask::default() }],
         ..Meta::default()
     };
     if !running {
