@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use live::{wait_for, work, Cc, Live, Runc, Work32, BOARD, TRACING};
+use live::{wait_for, which, work, Cc, Live, Runc, Work32, BOARD, TRACING};
 use serde_json::{json, Value};
 
 /// Calls and errors by ABI and name.
@@ -63,18 +63,13 @@ struct Noise(Child);
 
 impl Noise {
     fn start() -> Noise {
-        // Beside everybody else: a board has few processors.
-        let mut command = Command::new("nice");
-        Noise(
-            command
-                .args(["-n", "19"])
-                .arg(work().unwrap())
-                .args(["loop", "2000000000"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
+        // Beside everybody else, where that can be had: a board has few processors.
+        let mut command = Command::new(work().unwrap());
+        if which("nice").is_some() {
+            command = Command::new("nice");
+            command.args(["-n", "19"]).arg(work().unwrap());
+        }
+        Noise(command.args(["loop", "2000000000"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
     }
 }
 
