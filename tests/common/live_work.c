@@ -58,6 +58,11 @@ static void paths(void)
 
 	memset(longest, 'x', 1000);
 	longest[0] = '/';
+	/* A probe reads no page that is not there yet, and the linker puts strings on any. */
+	for (int nth = 0; nth < 15; nth++)
+		(void)*(volatile const char *)many[nth];
+	for (int nth = 0; nth < 3; nth++)
+		(void)*(volatile const char *)arguments[nth];
 	MARK; syscall(SYS_openat, fd, plain, O_RDONLY);
 	MARK; syscall(SYS_openat, fd, longest, O_RDONLY);
 	MARK; syscall(SYS_openat, fd, odd, O_RDONLY);
