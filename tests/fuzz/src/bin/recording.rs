@@ -96,7 +96,6 @@ fuzz_target!(|data: &[u8]| {
     let filter = Filter {
         with_runtime: is_set(4),
         errors_only: is_set(5),
-        strings: String::new(),
         since: is_set(5).then_some(1 << 40),
         ..Filter::default()
     };
