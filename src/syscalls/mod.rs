@@ -78,7 +78,7 @@ pub fn nearest(abi: Abi, name: &str) -> Option<&'static str> {
 }
 
 /// The one of `words` that is meant by `name`, as [`nearest`] finds it.
-fn nearest_of(name: &str, words: &mut dyn Iterator<Item = &'static str>) -> Option<&'static str> {
+pub fn nearest_of(name: &str, words: &mut dyn Iterator<Item = &'static str>) -> Option<&'static str> {
     let limit = (name.len() / 3).clamp(1, 3);
     let mut best: Option<(usize, Reverse<usize>, &str)> = None;
     for known in words {
