@@ -140,7 +140,6 @@ pub fn check(verb: &Grammar, args: &Args) -> Result<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::BTreeSet;
 
