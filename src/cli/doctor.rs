@@ -16,6 +16,7 @@ use crate::recorder::{
     available_kb, best_buffers, best_strings, buffer_kb, check_room, needed_kb, run_dir, running, Origin,
     KERNEL_BUFFER_KB,
 };
+use crate::sys;
 use crate::tracefs::Tracefs;
 
 /// How a check came out.
@@ -282,7 +283,10 @@ fn check_space(findings: &mut Findings, tracefs: Option<&Tracefs>, dir: &Path) {
         remedy,
     );
     // The nearest directory that exists tells the file system.
-    let existing = dir.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    let mut existing = dir;
+    while !sys::is_dir(existing) {
+        existing = sys::parent(existing).unwrap_or(Path::new("/"));
+    }
     if let Ok(fs) = nix::sys::statvfs::statvfs(existing) {
         // Both are 32 bits wide on 32-bit targets.
         #[allow(clippy::useless_conversion)]

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Which recording the user means: a path, a name, the unique beginning of one, or the newest.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::recording::{list_recordings, Meta};
+use crate::sys;
 
 /// Whether two paths, one of them perhaps the user's own spelling, mean the same recording.
 pub fn is_same(one: &Path, other: &Path) -> bool {
-    let id = |path: &Path| path.metadata().ok().map(|data| (data.dev(), data.ino()));
-    one == other || (id(one).is_some() && id(one) == id(other))
+    let id = |path: &Path| sys::status(path).ok().map(|status| status.id);
+    one.as_os_str() == other.as_os_str() || (id(one).is_some() && id(one) == id(other))
 }
 
 /// The recording's directory name.
 pub fn unit(dir: &Path) -> String {
-    dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    sys::last_part(dir)
 }
 
 /// The newest recording of the container with exactly this id.
@@ -27,7 +27,10 @@ pub fn find_container(base: &Path, id: &str) -> Result<PathBuf> {
 
 /// The recording that `wanted` means, among those below `base`; the newest of several with the same name.
 pub fn find_recording(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
-    let is_path = |path: &&Path| path.join("meta.json").is_file() || (path.components().count() > 1 && path.is_dir());
+    let is_path = |path: &&Path| {
+        sys::status(&path.join("meta.json")).is_ok_and(|file| file.is_file())
+            || (sys::parent(path).is_some() && sys::is_dir(path))
+    };
     if let Some(path) = wanted.map(Path::new).filter(is_path) {
         return Ok(path.to_owned());
     }

@@ -4,7 +4,6 @@
 //!
 //! Source: proc(5), proc_pid_stat(5); kernel fs/proc/array.c.
 
-use std::fs;
 use std::io::Read;
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use nix::fcntl::OFlag;
 
 use crate::arch::{Abi, Arch};
 use crate::ids::Pid;
-use crate::sys::{numbers, open, read_text, value_of};
+use crate::sys::{exists, numbers, open, read_link, read_text, value_of};
 use crate::words::split_once;
 
 /// Fields of /proc/PID/stat that we use.
@@ -70,8 +69,7 @@ pub fn comm(tid: Pid) -> String {
 
 /// What one of a process's links leads to (`cwd`, `fd/3`); empty where it cannot be read.
 pub fn link(pid: Pid, name: &str) -> String {
-    let target = fs::read_link(format!("/proc/{pid}/{name}"));
-    target.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
+    read_link(Path::new(&format!("/proc/{pid}/{name}"))).unwrap_or_default()
 }
 
 /// The numbers of a process's open descriptors.
@@ -115,7 +113,7 @@ pub fn cgroup_paths(pid: Pid) -> Vec<String> {
 
 /// Which version of control groups the machine has mounted, in words.
 pub fn cgroup_version() -> &'static str {
-    match (Path::new("/sys/fs/cgroup/cgroup.controllers").exists(), Path::new("/sys/fs/cgroup/unified").exists()) {
+    match (exists(Path::new("/sys/fs/cgroup/cgroup.controllers")), exists(Path::new("/sys/fs/cgroup/unified"))) {
         (true, _) => "version 2",
         (false, true) => "version 1 and 2 (hybrid)",
         (false, false) => "version 1, or none mounted",
@@ -153,7 +151,7 @@ fn kernel_available_kb(meminfo: &str, slab: bool) -> Option<u64> {
 /// Whether this process sees the machine's own process numbers, as ftrace records them: the inode of the initial pid
 /// namespace is fixed (include/linux/proc_ns.h PROC_PID_INIT_INO).
 pub fn in_initial_pid_namespace() -> bool {
-    fs::read_link("/proc/self/ns/pid").map_or(true, |link| link.as_os_str() == "pid:[4026531836]")
+    read_link(Path::new("/proc/self/ns/pid")).map_or(true, |link| link == "pid:[4026531836]")
 }
 
 /// The machine's architecture, node name, release and version (uname(2)).

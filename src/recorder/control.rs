@@ -5,7 +5,6 @@
 //! `follow` asks for that ten times a second, unasked from then on. `stop` ends the recording; answer `done` when it is
 //! complete. `busy` answers one client too many. The end of the connection is the end of the recorder.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -19,6 +18,7 @@ use nix::sys::stat::Mode;
 use super::run_state::RunState;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Timestamp;
+use crate::sys;
 use crate::words::quoted;
 
 /// Connections served at once; one more is answered `busy`.
@@ -87,7 +87,7 @@ pub fn listen(state: &RunState) -> Result<UnixListener> {
     let (_dir, path) = short_path(&state.dir)?;
     let shown = state.dir.join("control");
     let listener = UnixListener::bind(&path).map_err(|why| Error::io("bind", &shown, why))?;
-    fs::set_permissions(&shown, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+    sys::make_private(&shown)
         .and_then(|()| listener.set_nonblocking(true))
         .map_err(|why| Error::io("prepare", &shown, why))?;
     Ok(listener)

@@ -4,8 +4,6 @@
 //! A killed recorder leaves its instance with up to a buffer full of events: those are saved into the recording before
 //! the instance goes. What is young and incomplete may be somebody who is just starting, and is left alone.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,7 +45,7 @@ impl Swept {
 
 fn is_young(path: &Path) -> bool {
     let now = (sys::realtime_ns() / 1_000_000_000) as i64;
-    fs::metadata(path).is_ok_and(|data| now.saturating_sub(data.mtime()) < YOUNG_S)
+    sys::status(path).is_ok_and(|status| now.saturating_sub(status.modified) < YOUNG_S)
 }
 
 /// Saves what the kernel still has of a dead recorder's instance and marks the recording as cut.
@@ -60,7 +58,7 @@ fn salvage(tracefs: Option<&Tracefs>, state: &RunState) -> Result<()> {
     let this_boot = meta.host.boot_id == crate::proc::boot_id();
     meta.end_reason = if this_boot { "the recorder was killed" } else { "the machine went down" }.to_owned();
     if let Some(instance) = tracefs.and_then(|tracefs| Instance::named(tracefs, &state.instance).ok()) {
-        if this_boot && instance.path().is_dir() {
+        if this_boot && sys::is_dir(instance.path()) {
             let _ = instance.set_tracing(false);
             if let Err(why) = drain_into(&instance, &dir, &state.dir, &mut meta) {
                 meta.problems.push(format!("what the kernel still had could not be saved: {why}"));
@@ -79,7 +77,7 @@ pub fn close_dead(dir: &Path) -> Result<Vec<String>> {
     let mut closed = Vec::new();
     for (path, meta) in list_recordings(dir)? {
         let Ok(mut meta) = meta else { continue };
-        let is_live = live.iter().any(|state| Path::new(&state.recording) == path);
+        let is_live = live.iter().any(|state| state.recording.as_str() == path.as_os_str());
         let this_boot = meta.host.boot_id == boot_id;
         // One of this boot may be just starting, or have its running state where we do not look.
         if meta.end_state() != EndState::Running || is_live || this_boot {
@@ -88,7 +86,7 @@ pub fn close_dead(dir: &Path) -> Result<Vec<String>> {
         meta.end_reason = "the machine went down".to_owned();
         meta.set_state(EndState::Cut);
         MetaFile::reopen(&path).write_last(&mut meta)?;
-        closed.push(path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
+        closed.push(sys::last_part(&path));
     }
     Ok(closed)
 }
@@ -189,7 +187,7 @@ pub fn apply_limits(dir: &Path, max_total: u64, max_age: Duration) -> Result<Vec
         if too_old || too_much {
             sys::remove_dir_with_files(&path).map_err(|why| Error::io("remove", &path, why))?;
             total = total.saturating_sub(bytes);
-            removed.push(path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
+            removed.push(sys::last_part(&path));
         }
     }
     Ok(removed)
@@ -197,6 +195,8 @@ pub fn apply_limits(dir: &Path, max_total: u64, max_age: Duration) -> Result<Vec
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

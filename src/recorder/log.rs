@@ -3,7 +3,6 @@
 //!
 //! runc shows a hook's stderr only when the hook fails, and ours does not fail; so the file is what the user finds.
 
-use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -35,8 +34,8 @@ pub fn log(line: &str) {
     }
     if let Ok(dir) = make_run_dir() {
         let path = log_path();
-        if fs::symlink_metadata(&path).is_ok_and(|file| file.len() > LOG_MAX) {
-            let _ = fs::rename(&path, dir.join("hook.log.1"));
+        if sys::status_of_link(&path).is_ok_and(|file| file.size > LOG_MAX) {
+            let _ = sys::rename(&path, &dir.join("hook.log.1"));
         }
         let file = sys::open(&path, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOFOLLOW);
         if let Ok(mut file) = file {

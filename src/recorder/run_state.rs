@@ -4,7 +4,6 @@
 //!
 //! A recorder is named by pid, start time and boot id together: pids recycle.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +67,7 @@ impl RunState {
     /// State of the calling process as recorder of `recording`.
     pub fn for_this_process(recording: &Path, target: &Target, instance: &str) -> RunState {
         let pid = std::process::id() as Pid;
-        let unit = recording.file_name().map(|name| name.to_owned()).unwrap_or_default();
+        let unit = sys::last_part(recording);
         RunState {
             recording: recording.display().to_string(),
             name: target.label.clone(),
@@ -100,9 +99,9 @@ impl RunState {
     /// Removes the directory.
     pub fn withdraw(&self) {
         for file in ["control", "state.json", CallCounts::FILE, CallCounts::NEXT] {
-            let _ = fs::remove_file(self.dir.join(file));
+            let _ = sys::remove_file(&self.dir.join(file));
         }
-        let _ = fs::remove_dir(&self.dir);
+        let _ = sys::remove_dir(&self.dir);
     }
 
     /// Reads the state in `dir`.
@@ -147,7 +146,7 @@ pub fn all_states() -> (Vec<RunState>, Vec<PathBuf>) {
     let base = run_dir();
     for name in sys::names(&base).unwrap_or_default() {
         let path = base.join(name);
-        if !path.is_dir() {
+        if !sys::is_dir(&path) {
             continue;
         }
         match RunState::read(&path) {

@@ -5,7 +5,6 @@
 //! when it is read: exits are counted because a call that seccomp refuses has no enter; but exit has no exit, sigreturn
 //! leaves with the number -1 on most machines, and the child of a clone leaves it a second time.
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -190,13 +189,15 @@ impl CallCounts {
         let written = sys::open(&next, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW)
             .and_then(|mut file| file.write_all(json.as_bytes()).and_then(|()| file.sync_data()));
         written
-            .and_then(|()| fs::rename(&next, dir.join(Self::FILE)))
+            .and_then(|()| sys::rename(&next, &dir.join(Self::FILE)))
             .map_err(|why| Error::io("write", &dir.join(Self::FILE), why))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn counts(numbers: &[(bool, SyscallNr, u64, u64, u64)]) -> CallCounts {

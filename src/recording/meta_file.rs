@@ -4,7 +4,7 @@
 //! The next text goes into blocks that were reserved when there was room, and takes the file's place by rename(2). Source
 //! of the durability rules: fsync(2), rename(2); not every file system orders a rename behind the data.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -52,10 +52,10 @@ impl MetaFile {
     /// Takes blocks for a text of `len` bytes and what the end of a recording adds to it.
     fn reserve(&mut self, len: usize) -> Result<()> {
         let path = self.reserve_path();
-        let _ = fs::remove_file(&path);
+        let _ = sys::remove_file(&path);
         let mut file = create_new(&path)?;
         if let Err(why) = write_padded(&mut file, b"", len.next_multiple_of(4096) + META_RESERVE) {
-            let _ = fs::remove_file(&path);
+            let _ = sys::remove_file(&path);
             return Err(Error::io("write", &path, why));
         }
         self.reserve = Some(file);
@@ -70,7 +70,7 @@ impl MetaFile {
         let path = self.reserve_path();
         let Some(file) = &mut self.reserve else { return Ok(()) };
         // Spaces up to the end of what was reserved: shortening would give blocks back that may be gone when we need them.
-        let size = file.metadata().map_or(0, |data| data.len() as usize);
+        let size = sys::status_of(file).map_or(0, |status| status.size as usize);
         file.rewind().and_then(|()| write_padded(file, text, size)).map_err(|why| Error::io("write", &path, why))
     }
 
@@ -81,7 +81,7 @@ impl MetaFile {
             file.sync_data().map_err(|why| Error::io("sync", &path, why))?;
         }
         self.staged = false;
-        fs::rename(&path, self.dir.join("meta.json")).map_err(|why| Error::io("rename", &path, why))
+        sys::rename(&path, &self.dir.join("meta.json")).map_err(|why| Error::io("rename", &path, why))
     }
 
     /// Renews the file while the recording goes on, without waiting for the disk: the text of this time becomes the file
@@ -114,7 +114,7 @@ impl MetaFile {
     /// ended.
     fn overwrite(&self, text: &[u8]) -> io::Result<()> {
         let mut file = sys::open(&self.dir.join("meta.json"), OFlag::O_WRONLY | OFlag::O_NOFOLLOW)?;
-        let room = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        let room = usize::try_from(sys::status_of(&file)?.size).unwrap_or(usize::MAX);
         if text.len() > room {
             return Err(nix::errno::Errno::ENOSPC.into());
         }
@@ -137,6 +137,7 @@ fn write_padded(file: &mut File, text: &[u8], size: usize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::DirBuilderExt;
 
     use super::*;

@@ -2,7 +2,7 @@
 //! Opening a recording, whole or cut short, and finding those that a directory holds.
 
 use core::ops::ControlFlow;
-use std::fs;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -63,9 +63,9 @@ impl Conservation {
 }
 
 /// Opens a regular file. A recording may come from anywhere: a pipe in its place would hold us up for good.
-pub(super) fn open_file(path: &Path) -> Result<fs::File> {
+pub(super) fn open_file(path: &Path) -> Result<File> {
     let file = sys::open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(|why| Error::io("open", path, why))?;
-    if file.metadata().is_ok_and(|data| data.is_file()) {
+    if sys::status_of(&file).is_ok_and(|status| status.is_file()) {
         return Ok(file);
     }
     Err(Error::malformed(format!("{} is not a file", path.display()), None))
@@ -88,9 +88,9 @@ impl Recording {
         for name in sys::names(dir).map_err(|why| Error::io("list", dir, why))? {
             let Some((cpu, index)) = name.to_str().and_then(parse_segment_name) else { continue };
             // Links, pipes and directories of such a name are none of a recorder's.
-            let Ok(file) = fs::symlink_metadata(dir.join(&name)) else { continue };
+            let Ok(file) = sys::status_of_link(&dir.join(&name)) else { continue };
             if file.is_file() {
-                segments.push(Segment { cpu, index, bytes: file.len() });
+                segments.push(Segment { cpu, index, bytes: file.size });
             }
         }
         segments.sort_unstable();
@@ -211,7 +211,7 @@ pub fn list_recordings(dir: &Path) -> Result<Vec<(PathBuf, Result<Box<Meta>>)>> 
     for name in names {
         let path = dir.join(name);
         // A directory without a description may be a recording that begins just now, but not once it has sub-buffers.
-        if path.join("meta.json").exists() || has_segments(&path) {
+        if sys::exists(&path.join("meta.json")) || has_segments(&path) {
             let meta = Recording::read_meta(&path);
             found.push((path, meta));
         }
@@ -219,6 +219,8 @@ pub fn list_recordings(dir: &Path) -> Result<Vec<(PathBuf, Result<Box<Meta>>)>> 
     let start = |meta: &Result<Box<Meta>>| {
         meta.as_ref().ok().and_then(|meta| meta.anchors.first().map(|anchor| anchor.realtime_ns)).unwrap_or(0)
     };
-    found.sort_unstable_by(|(a, a_meta), (b, b_meta)| start(a_meta).cmp(&start(b_meta)).then_with(|| a.cmp(b)));
+    found.sort_unstable_by(|(a, a_meta), (b, b_meta)| {
+        start(a_meta).cmp(&start(b_meta)).then_with(|| a.as_os_str().cmp(b.as_os_str()))
+    });
     Ok(found)
 }

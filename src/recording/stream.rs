@@ -21,6 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::{Event, Schema};
 use crate::ids::{CpuId, Pid, Timestamp};
 use crate::ringbuf::{Cursor, Missed, Page, PageError, PageLayout};
+use crate::sys;
 
 /// Bytes read at a time for one CPU; rounded up to whole sub-buffers.
 pub(super) const CHUNK: usize = 128 << 10;
@@ -390,7 +391,7 @@ impl CpuStream {
     fn next_exists(&mut self) -> bool {
         if self.segments.is_empty() {
             let next = self.index.map_or(0, |index| index.saturating_add(1));
-            if self.dir.join(segment_name(self.cpu, next)).exists() {
+            if sys::exists(&self.dir.join(segment_name(self.cpu, next))) {
                 self.segments.push(next);
             }
         }
@@ -435,7 +436,7 @@ pub(super) fn data_from(file: &File, at: u64) -> Option<u64> {
     match lseek64(file, i64::try_from(at).unwrap_or(i64::MAX), Whence::SeekData) {
         Ok(data) => Some(data as u64),
         // Nothing but the hole up to the end.
-        Err(Errno::ENXIO) => Some(file.metadata().map_or(at, |file| file.len())),
+        Err(Errno::ENXIO) => Some(sys::status_of(file).map_or(at, |status| status.size)),
         Err(_) => None,
     }
 }

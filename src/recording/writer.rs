@@ -6,9 +6,9 @@
 //! were reserved at the start: the end of a recording can be written on a full disk. Everything is created below a
 //! directory descriptor, with O_EXCL and O_NOFOLLOW, for the recorder alone (0700/0600).
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -89,16 +89,16 @@ pub struct Store {
 
 /// Refuses a directory in which others could lay files or links in our way.
 fn check_base(base: &Path) -> Result<()> {
-    let status = fs::symlink_metadata(base).map_err(|why| Error::io("open", base, why))?;
+    let status = sys::status_of_link(base).map_err(|why| Error::io("open", base, why))?;
     if !status.is_dir() {
         return Err(Error::malformed(format!("{} is not a directory", base.display()), None));
     }
     let me = nix::unistd::geteuid().as_raw();
-    if status.uid() != me && status.uid() != 0 {
-        return Err(Error::malformed(format!("{} belongs to user {}", base.display(), status.uid()), None)
+    if status.user != me && status.user != 0 {
+        return Err(Error::malformed(format!("{} belongs to user {}", base.display(), status.user), None)
             .hint("name a directory of your own"));
     }
-    if status.mode() & 0o022 != 0 {
+    if status.mode & 0o022 != 0 {
         return Err(Error::malformed(format!("{} can be written by others", base.display()), None)
             .hint("name a directory of your own, or chmod go-w it"));
     }
@@ -253,7 +253,7 @@ impl Store {
             self.trimmed.segments += 1;
             self.trimmed.bytes += closed.bytes;
             self.bytes = self.bytes.saturating_sub(closed.bytes);
-            fs::remove_file(&path).map_err(|why| Error::io("remove", &path, why))?;
+            sys::remove_file(&path).map_err(|why| Error::io("remove", &path, why))?;
         }
     }
 
@@ -301,6 +301,8 @@ fn count_records(path: &Path, layout: &PageLayout) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

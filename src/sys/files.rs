@@ -1,36 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Files and directories as all of the program needs them, in one place each: std brings its own code for every way to
-//! read a file, and a walker of trees for removing a directory.
+//! read a file, and a walker of trees for removing a directory; std, nix and the C library each have theirs around every
+//! call with a path. Here there is one for all of these calls.
+//!
+//! Source: openat(2), unlinkat(2), mkdirat(2), renameat(2), readlinkat(2), fstatat(2), getdents(2).
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::libc::{self, c_long};
 use nix::sys::stat::Mode;
-use nix::unistd::mkdir;
 
 /// Bytes asked for at a time. Not less: `events/header_page` of tracefs gives nothing at any offset but 0
 /// (kernel/trace/trace_events.c `show_header`; seen on 6.18), where std begins with 32 bytes.
 const CHUNK: usize = 4 << 10;
 
-/// open(2), closed in programs that we execute; what is made is its owner's alone. Not std's, whose refusals of odd wishes
-/// bring the tables of Unicode.
+/// One of the calls that take a directory and a path first, again when a signal has come in between.
+///
+/// # Safety
+///
+/// The call is one of these, and `rest` is what it takes behind the path.
+#[inline(never)]
+unsafe fn at(call: c_long, dir: RawFd, path: &Path, rest: [usize; 3]) -> Result<usize, Errno> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let [first, second, third] = rest;
+    loop {
+        // SAFETY: the path ends in NUL; for the rest, the contract of this function.
+        match Errno::result(unsafe { libc::syscall(call, dir, path.as_ptr(), first, second, third) }) {
+            Err(Errno::EINTR) => {}
+            done => return done.map(|result| result as usize),
+        }
+    }
+}
+
+/// open(2), closed in programs that we execute; what is made is its owner's alone.
 pub fn open(path: &Path, flags: OFlag) -> io::Result<File> {
     open_for(path, flags, Mode::S_IRUSR | Mode::S_IWUSR)
 }
 
 /// [`open`] with other rights for what is made.
 pub fn open_for(path: &Path, flags: OFlag, rights: Mode) -> io::Result<File> {
-    loop {
-        match nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, rights) {
-            Err(Errno::EINTR) => {}
-            opened => return Ok(opened?.into()),
-        }
+    let flags = (flags | OFlag::O_CLOEXEC | OFlag::O_LARGEFILE).bits() as usize;
+    // SAFETY: two integers follow the path; the kernel has just given us the descriptor, nobody else owns it.
+    unsafe {
+        let file = at(libc::SYS_openat, libc::AT_FDCWD, path, [flags, rights.bits() as usize, 0])?;
+        Ok(File::from_raw_fd(file as RawFd))
     }
 }
 
@@ -68,17 +90,143 @@ pub fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     None
 }
 
+/// What a file is, as far as we ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    /// Type and rights.
+    pub mode: u32,
+    /// Its owner.
+    pub user: u32,
+    /// Bytes.
+    pub size: u64,
+    /// When it was changed, in seconds since 1970.
+    pub modified: i64,
+    /// Device and inode: the same file by any name.
+    pub id: (u64, u64),
+}
+
+impl Status {
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+}
+
+// The numbers' sizes differ between targets.
+#[allow(clippy::unnecessary_cast)]
+fn status_at(dir: RawFd, path: &Path, flags: i32) -> Result<Status, Errno> {
+    // SAFETY: a stat is numbers, for which all zeroes are values; the call writes one.
+    let stat = unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        #[cfg(target_pointer_width = "64")]
+        at(libc::SYS_newfstatat, dir, path, [std::ptr::addr_of_mut!(stat) as usize, flags as usize, 0])?;
+        // The kernel's is not the C library's there.
+        #[cfg(not(target_pointer_width = "64"))]
+        {
+            let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+            Errno::result(libc::fstatat(dir, path.as_ptr(), &mut stat, flags))?;
+        }
+        stat
+    };
+    Ok(Status {
+        mode: stat.st_mode,
+        user: stat.st_uid,
+        size: stat.st_size as u64,
+        modified: stat.st_mtime as i64,
+        id: (stat.st_dev as u64, stat.st_ino as u64),
+    })
+}
+
+/// What stands at the path, or where a link there leads to.
+pub fn status(path: &Path) -> io::Result<Status> {
+    Ok(status_at(libc::AT_FDCWD, path, 0)?)
+}
+
+/// What stands at the path, also if it is a link.
+pub fn status_of_link(path: &Path) -> io::Result<Status> {
+    Ok(status_at(libc::AT_FDCWD, path, libc::AT_SYMLINK_NOFOLLOW)?)
+}
+
+/// What an open file is.
+pub fn status_of(file: &File) -> io::Result<Status> {
+    Ok(status_at(file.as_raw_fd(), Path::new(""), libc::AT_EMPTY_PATH)?)
+}
+
+/// Whether there is something at the path, or where a link there leads to.
+pub fn exists(path: &Path) -> bool {
+    status(path).is_ok()
+}
+
+/// Whether there is a directory.
+pub fn is_dir(path: &Path) -> bool {
+    status(path).is_ok_and(|status| status.is_dir())
+}
+
+/// What a link leads to.
+pub fn read_link(link: &Path) -> io::Result<String> {
+    let mut buffer = [0u8; CHUNK];
+    // SAFETY: the kernel writes no more than the buffer has.
+    let count = unsafe { at(libc::SYS_readlinkat, libc::AT_FDCWD, link, [buffer.as_mut_ptr() as usize, CHUNK, 0])? };
+    Ok(String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned())
+}
+
+/// Removes a file, or a link.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    // SAFETY: an integer.
+    unsafe { at(libc::SYS_unlinkat, libc::AT_FDCWD, path, [0; 3])? };
+    Ok(())
+}
+
+/// Removes an empty directory.
+pub fn remove_dir(path: &Path) -> io::Result<()> {
+    // SAFETY: an integer.
+    unsafe { at(libc::SYS_unlinkat, libc::AT_FDCWD, path, [libc::AT_REMOVEDIR as usize, 0, 0])? };
+    Ok(())
+}
+
+/// Gives a file another name; what has that name goes.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let to = CString::new(to.as_os_str().as_bytes())?;
+    // SAFETY: a directory and a path that ends in NUL.
+    unsafe { at(libc::SYS_renameat, libc::AT_FDCWD, from, [libc::AT_FDCWD as usize, to.as_ptr() as usize, 0])? };
+    Ok(())
+}
+
+/// Leaves a file to its owner alone.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    // SAFETY: an integer.
+    unsafe { at(libc::SYS_fchmodat, libc::AT_FDCWD, path, [0o600, 0, 0])? };
+    Ok(())
+}
+
 /// The names in a directory, in no order.
 pub fn names(dir: &Path) -> io::Result<Vec<OsString>> {
+    let dir = open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
     let mut names = Vec::new();
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    for entry in Dir::open(dir, flags, Mode::empty())?.iter().flatten() {
-        match entry.file_name().to_bytes() {
-            b"." | b".." => {}
-            name => names.push(OsStr::from_bytes(name).to_owned()),
+    let mut buffer = [0u8; CHUNK];
+    loop {
+        // SAFETY: the kernel writes no more than the buffer has.
+        let count = unsafe { libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buffer.as_mut_ptr(), CHUNK) };
+        let mut rest = buffer.get(..Errno::result(count)? as usize).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(names);
+        }
+        // Of each: inode and offset (8 bytes each), its own length, a type, the name.
+        while let Some([low, high]) = rest.get(16..18) {
+            let length = usize::from(u16::from_ne_bytes([*low, *high])).max(19);
+            let name = rest.get(19..length).unwrap_or_default();
+            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+            if name != b"." && name != b".." {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+            rest = rest.get(length..).unwrap_or_default();
         }
     }
-    Ok(names)
 }
 
 /// The numbers among the names in a directory behind `prefix`, sorted: `cpu0` with `cpu`, a process in /proc with nothing.
@@ -93,35 +241,69 @@ pub fn numbers(dir: &Path, prefix: &str) -> io::Result<Vec<i32>> {
 
 /// Makes a directory for its owner alone. Its parent must be there, and it must not.
 pub fn make_dir(dir: &Path) -> Result<(), Errno> {
-    mkdir(dir, Mode::S_IRWXU)
+    // SAFETY: an integer.
+    unsafe { at(libc::SYS_mkdirat, libc::AT_FDCWD, dir, [0o700, 0, 0]).map(|_| ()) }
 }
 
 /// Makes a directory for its owner alone, and those above it that are missing.
 pub fn make_dirs(dir: &Path) -> Result<(), Errno> {
-    match (make_dir(dir), dir.parent()) {
-        (Err(Errno::EEXIST), _) if dir.is_dir() => Ok(()),
-        (Err(Errno::ENOENT), Some(parent)) => {
+    match make_dir(dir) {
+        Err(Errno::EEXIST) if is_dir(dir) => Ok(()),
+        Err(Errno::ENOENT) => {
+            let parent = parent(dir).ok_or(Errno::ENOENT)?;
             make_dirs(parent)?;
             make_dir(dir)
         }
-        (made, _) => made,
+        made => made,
     }
+}
+
+/// The path before its last part; `None` where there is nothing before it.
+pub fn parent(path: &Path) -> Option<&Path> {
+    let (before, last) = split_last(path);
+    (!before.is_empty() && !last.is_empty()).then(|| Path::new(OsStr::from_bytes(before)))
+}
+
+/// The last part of a path, in UTF-8.
+pub fn last_part(path: &Path) -> String {
+    String::from_utf8_lossy(split_last(path).1).into_owned()
+}
+
+/// What stands before the last part of a path and what that is, without slashes at their ends.
+fn split_last(path: &Path) -> (&[u8], &[u8]) {
+    let path = without_slashes(path.as_os_str().as_bytes());
+    let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let (before, last) = path.split_at(start);
+    (without_slashes(before), last)
+}
+
+/// The path without slashes at its end, but for that of the root.
+fn without_slashes(mut path: &[u8]) -> &[u8] {
+    while let [before @ .., b'/'] = path {
+        if before.is_empty() {
+            break;
+        }
+        path = before;
+    }
+    path
 }
 
 /// Removes a directory of ours with the files in it. A directory within is none of ours: it stays, and that is an error.
 pub fn remove_dir_with_files(dir: &Path) -> io::Result<()> {
     // A link in its place goes, and what it leads to stays.
-    if fs::remove_file(dir).is_ok() {
+    if remove_file(dir).is_ok() {
         return Ok(());
     }
     for name in names(dir)? {
-        let _ = fs::remove_file(dir.join(name));
+        let _ = remove_file(&dir.join(name));
     }
-    fs::remove_dir(dir)
+    remove_dir(dir)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

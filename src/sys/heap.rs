@@ -42,14 +42,25 @@ fn class(layout: Layout) -> Option<usize> {
     (power <= LARGEST && layout.align() <= 1 << SMALLEST).then_some((power - SMALLEST) as usize)
 }
 
+/// The same but for the unit of the offset, which is 0 here.
+#[cfg(target_pointer_width = "64")]
+const SYS_MMAP: libc::c_long = libc::SYS_mmap;
+#[cfg(not(target_pointer_width = "64"))]
+const SYS_MMAP: libc::c_long = libc::SYS_mmap2;
+
+/// What mmap(2) and its like gave; null where they failed.
+fn pointer(at: libc::c_long) -> *mut u8 {
+    if at == -1 {
+        return ptr::null_mut();
+    }
+    at as *mut u8
+}
+
 fn map(size: usize) -> *mut u8 {
     let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping, which is nobody else's.
-    let at = unsafe { libc::mmap(ptr::null_mut(), size, rights, flags, -1, 0) };
-    if at == libc::MAP_FAILED {
-        return ptr::null_mut();
-    }
-    at.cast()
+    let at = unsafe { libc::syscall(SYS_MMAP, 0usize, size, rights, flags, -1, 0usize) };
+    pointer(at)
 }
 
 impl Heap {
@@ -144,7 +155,7 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: by the contract, the block came from here with this layout and is nobody's any more.
         unsafe {
             let Some(class) = class(layout) else {
-                libc::munmap(block.cast(), layout.size());
+                libc::syscall(libc::SYS_munmap, block, layout.size());
                 return;
             };
             if let Some(free) = (*self.0.get()).free.get_mut(class) {
@@ -160,8 +171,9 @@ unsafe impl GlobalAlloc for Heap {
         match (class(layout), class(wanted)) {
             (None, None) => {
                 // SAFETY: the block is a mapping of this size.
-                let moved = unsafe { libc::mremap(block.cast(), layout.size(), size, libc::MREMAP_MAYMOVE) };
-                return if moved == libc::MAP_FAILED { ptr::null_mut() } else { moved.cast() };
+                let moved =
+                    unsafe { libc::syscall(libc::SYS_mremap, block, layout.size(), size, libc::MREMAP_MAYMOVE) };
+                return pointer(moved);
             }
             (before, after) if before == after => return block,
             _ => {}

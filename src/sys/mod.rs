@@ -12,7 +12,9 @@ mod time;
 mod trap;
 
 pub use files::{
-    make_dir, make_dirs, names, numbers, open, open_for, read_on, read_text, remove_dir_with_files, value_of,
+    exists, is_dir, last_part, make_dir, make_dirs, make_private, names, numbers, open, open_for, parent, read_link,
+    read_on, read_text, remove_dir, remove_dir_with_files, remove_file, rename, status, status_of, status_of_link,
+    value_of, Status,
 };
 pub use heap::Heap;
 pub use process::{

@@ -6,7 +6,7 @@
 //! be; removal 110 ms, which is why it happens behind the container's back.
 //! Source: kernel/trace/trace.c `instance_mkdir`, kernel/trace/trace_events.c.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -90,7 +90,7 @@ impl Instance {
 
     /// Whether it has the file.
     pub fn has(&self, file: &str) -> bool {
-        self.path.join(file).exists()
+        sys::exists(&self.path.join(file))
     }
 
     /// Sets the size of sub-buffers in KiB where the kernel can (6.8 and later); false where it cannot.
@@ -207,7 +207,7 @@ impl Instance {
     /// Removes the instance, which switches its events off. EBUSY while any of its files is open; nothing has changed
     /// then, for it may be a recorder whose running state we do not see.
     pub fn remove(&self) -> Result<()> {
-        fs::remove_dir(&self.path).map_err(|why| match why.raw_os_error() {
+        sys::remove_dir(&self.path).map_err(|why| match why.raw_os_error() {
             Some(nix::libc::EBUSY) => {
                 Error::new(Kind::Busy, format!("the tracing instance {} is in use by a reader", self.name))
             }

@@ -78,7 +78,7 @@ impl Tracefs {
     pub fn find() -> Option<Tracefs> {
         let text = read_text(Path::new("/proc/self/mountinfo")).ok()?;
         let root = find_in_mountinfo(&text)?;
-        root.join("instances").is_dir().then_some(Tracefs { root })
+        sys::is_dir(&root.join("instances")).then_some(Tracefs { root })
     }
 
     /// The mounted tracefs; mounted now at its standard place where it is missing.
@@ -119,12 +119,12 @@ impl Tracefs {
 
     /// Whether the kernel has this event.
     pub fn has_event(&self, system: &str, name: &str) -> bool {
-        self.root.join("events").join(system).join(name).join("enable").exists()
+        sys::exists(&self.root.join(format!("events/{system}/{name}/enable")))
     }
 
     /// Whether there are events of this system.
     pub fn has_event_system(&self, system: &str) -> bool {
-        self.root.join("events").join(system).exists()
+        sys::exists(&self.root.join("events").join(system))
     }
 
     /// Number of per-CPU buffers an instance has.

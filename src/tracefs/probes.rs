@@ -51,7 +51,7 @@ impl ProbeLock {
 impl Tracefs {
     /// The file that takes definitions; `None` on a kernel without probes.
     fn definitions(&self) -> Option<&'static str> {
-        ["dynamic_events", "kprobe_events"].into_iter().find(|file| self.root().join(file).exists())
+        ["dynamic_events", "kprobe_events"].into_iter().find(|file| sys::exists(&self.root().join(file)))
     }
 
     /// Whether the kernel has probes of any kind.
@@ -61,12 +61,12 @@ impl Tracefs {
 
     /// Whether the kernel puts strings into its events of calls (6.19 and later).
     pub fn has_event_strings(&self) -> bool {
-        self.root().join("syscall_user_buf_size").exists()
+        sys::exists(&self.root().join("syscall_user_buf_size"))
     }
 
     /// Whether the kernel can probe its own functions (CONFIG_KPROBE_EVENTS).
     pub fn has_kprobes(&self) -> bool {
-        self.root().join("kprobe_events").exists()
+        sys::exists(&self.root().join("kprobe_events"))
     }
 
     /// Whether a probe of ours with this name is defined.
