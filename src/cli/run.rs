@@ -12,8 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
-use nix::unistd::{execvp, pipe2, Pid as NixPid};
+use nix::unistd::execvp;
 
 use super::args::{record_options, Args};
 use super::{follow, out, report};
@@ -35,7 +34,7 @@ struct Held {
 
 /// Makes the process.
 fn hold(command: &[CString]) -> Result<Held> {
-    let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::sys("make a pipe", errno));
+    let pipe = || sys::pipe(OFlag::empty()).map_err(|why| Error::sys("make a pipe", why));
     let (wait, go) = pipe()?;
     let (failed, say) = pipe()?;
     match sys::fork().map_err(|why| Error::sys("start the command's process", why))? {
@@ -75,15 +74,6 @@ fn label(command: &OsString) -> String {
         Some(rest) => format!("_{rest}"),
         None if name.is_empty() => "run".to_owned(),
         None => name,
-    }
-}
-
-/// The exit status as shells give it.
-fn status_code(status: WaitStatus) -> Option<u8> {
-    match status {
-        WaitStatus::Exited(_, code) => Some(code as u8),
-        WaitStatus::Signaled(_, signal, _) => Some(128 + signal as i32 as u8),
-        _ => None,
     }
 }
 
@@ -137,13 +127,13 @@ fn trace(args: &Args, options: &RecordOptions, colour: bool, command: &[OsString
     drop(held.go);
     let mut errno = [0u8; 4];
     if matches!(held.failed.read(&mut errno), Ok(4)) {
-        let _ = waitpid(NixPid::from_raw(held.pid), None);
+        let _ = sys::wait(held.pid, true);
         follow::wait_end(&recorder);
         return Ok(not_executed(command, Errno::from_raw(i32::from_le_bytes(errno))));
     }
     let mut code = None;
     if args.quiet || options.mode != Mode::Continuous {
-        code = wait_status(held.pid, None);
+        code = sys::wait(held.pid, true);
         follow::wait_end(&recorder);
         if !args.quiet {
             // Whoever watches a flight recording empties it: what it kept is shown at its end, as counts are.
@@ -151,19 +141,15 @@ fn trace(args: &Args, options: &RecordOptions, colour: bool, command: &[OsString
         }
     } else {
         follow::print(&recorder.dir, output, (false, colour), &mut || {
-            code = code.or_else(|| wait_status(held.pid, Some(WaitPidFlag::WNOHANG)));
+            code = code.or_else(|| sys::wait(held.pid, false));
             true
         })?;
     }
     follow::tell_losses(&recorder.dir)?;
-    Ok(match code.or_else(|| wait_status(held.pid, None)) {
+    Ok(match code.or_else(|| sys::wait(held.pid, true)) {
         Some(code) => code,
         None => exit::FAILED,
     })
-}
-
-fn wait_status(pid: Pid, flags: Option<WaitPidFlag>) -> Option<u8> {
-    waitpid(NixPid::from_raw(pid), flags).ok().and_then(status_code)
 }
 
 /// The shells' exit codes for a command that cannot be executed.

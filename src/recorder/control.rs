@@ -5,15 +5,14 @@
 //! `follow` asks for that ten times a second, unasked from then on. `stop` ends the recording; answer `done` when it is
 //! complete. `busy` answers one client too many. The end of the connection is the end of the recorder.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::fcntl::{open, OFlag};
+use nix::fcntl::OFlag;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::sys::stat::Mode;
 
 use super::run_state::RunState;
 use crate::error::{Error, Kind, Result};
@@ -38,7 +37,7 @@ pub enum Request {
 /// Either end of a connection.
 #[derive(Debug)]
 struct Lines {
-    stream: UnixStream,
+    stream: File,
     /// What was read and not given out yet.
     read: Vec<u8>,
 }
@@ -75,34 +74,25 @@ pub struct Connection {
 }
 
 /// A socket's path has 107 bytes at most (unix(7)); through the directory's descriptor any depth fits.
-fn short_path(dir: &Path) -> Result<(OwnedFd, String)> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let handle = open(dir, flags, Mode::empty()).map_err(|errno| Error::io("open", dir, errno.into()))?;
+fn short_path(dir: &Path) -> Result<(File, String)> {
+    let handle = sys::open(dir, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(|why| Error::io("open", dir, why))?;
     let path = format!("/proc/self/fd/{}/control", handle.as_raw_fd());
     Ok((handle, path))
 }
 
 /// The recorder's listening socket.
-pub fn listen(state: &RunState) -> Result<UnixListener> {
+pub fn listen(state: &RunState) -> Result<File> {
     let (_dir, path) = short_path(&state.dir)?;
     let shown = state.dir.join("control");
-    let listener = UnixListener::bind(&path).map_err(|why| Error::io("bind", &shown, why))?;
-    sys::make_private(&shown)
-        .and_then(|()| listener.set_nonblocking(true))
-        .map_err(|why| Error::io("prepare", &shown, why))?;
+    let listener = sys::listen(&path).map_err(|why| Error::io("bind", &shown, why))?;
+    sys::make_private(&shown).map_err(|why| Error::io("prepare", &shown, why))?;
     Ok(listener)
 }
 
 impl Connection {
     /// Takes a new connection.
-    pub fn new(stream: UnixStream) -> io::Result<Connection> {
-        stream.set_nonblocking(true)?;
-        Ok(Connection {
-            lines: Lines { stream, read: Vec::new() },
-            follows: false,
-            wants_flush: false,
-            wants_end: false,
-        })
+    pub fn new(stream: File) -> Connection {
+        Connection { lines: Lines { stream, read: Vec::new() }, follows: false, wants_flush: false, wants_end: false }
     }
 
     /// For poll(2).
@@ -163,8 +153,7 @@ impl Client {
     /// Connects.
     pub fn connect(state: &RunState) -> Result<Client> {
         let (_dir, path) = short_path(&state.dir)?;
-        let stream =
-            UnixStream::connect(&path).map_err(|why| Error::io("connect to", &state.dir.join("control"), why))?;
+        let stream = sys::connect(&path).map_err(|why| Error::io("connect to", &state.dir.join("control"), why))?;
         Ok(Client { lines: Lines { stream, read: Vec::new() } })
     }
 

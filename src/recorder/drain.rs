@@ -10,8 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{fcntl, splice, FcntlArg, OFlag, SpliceFFlags};
-use nix::unistd::pipe2;
+use nix::fcntl::{splice, OFlag, SpliceFFlags};
 
 use crate::error::{Error, Result};
 use crate::ids::CpuId;
@@ -53,14 +52,13 @@ pub struct Drain {
 }
 
 fn make_pipe(subbuf: usize) -> Result<(OwnedFd, OwnedFd)> {
-    let (outlet, inlet) =
-        pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| Error::sys("make a pipe", errno))?;
+    let (outlet, inlet) = sys::pipe(OFlag::O_NONBLOCK).map_err(|why| Error::sys("make a pipe", why))?;
     let page = sys::page_size();
     // splice(2) reckons a slot as a page, so a sub-buffer is taken only while as many slots are free as it has pages.
     let slots = (WAITING_MAX / subbuf.max(1)).max(2 * subbuf / page).max(16);
     // Over the users' limits (pipe-max-size, pipe-user-pages-soft) it stays smaller, which costs calls and nothing else.
     for size in [slots * page, 1 << 20] {
-        if fcntl(&inlet, FcntlArg::F_SETPIPE_SZ(size as i32)).is_ok() {
+        if sys::set_pipe_size(&inlet, size) {
             break;
         }
     }

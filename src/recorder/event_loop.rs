@@ -5,11 +5,10 @@
 //! process, a request, a signal. Before 6.9 poll on trace_pipe_raw could miss a wake-up or report data that is not whole:
 //! there the tick stays short, and a poll that lies is no longer asked.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::control::{Connection, Request, CLIENTS_MAX};
 use super::options::Mode;
@@ -64,7 +63,7 @@ pub enum Ending {
 
 /// What the loop has to remember.
 struct Loop {
-    signals: Option<SignalFd>,
+    signals: Option<File>,
     init: Option<OwnedFd>,
     connections: Vec<Connection>,
     /// Whether the CPUs' pipes are polled.
@@ -81,22 +80,6 @@ struct Loop {
     tick: u64,
 }
 
-/// Has the signals that end a recorder wait for its loop: one that came while tracing is set up would leave an instance
-/// that records for nobody.
-pub(super) fn hold_signals() -> Option<SigSet> {
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
-        set.add(signal);
-    }
-    set.thread_block().ok()?;
-    Some(set)
-}
-
-fn signal_fd() -> Option<SignalFd> {
-    let set = hold_signals()?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).ok()
-}
-
 impl Session {
     /// Records until the end and leaves a finished recording. What went wrong on the way is in its meta.json.
     pub fn run(mut self) -> Ending {
@@ -104,7 +87,7 @@ impl Session {
         sys::lower_nice(RECORDER_NICE);
         let now = sys::monotonic_ms();
         let mut state = Loop {
-            signals: signal_fd(),
+            signals: sys::signal_file().ok(),
             // Before 5.3 the tick looks, which is short there.
             init: sys::pidfd_open(self.meta.init_pid).ok(),
             connections: Vec::new(),
@@ -129,10 +112,8 @@ impl Session {
     /// One turn of the loop.
     fn turn(&mut self, state: &mut Loop) -> Option<Ending> {
         let ready = self.wait(state);
-        if let Some(signals) = &mut state.signals {
-            if let Ok(Some(info)) = signals.read_signal() {
-                return Some(Ending::Signal(info.ssi_signo as i32));
-            }
+        if let Some(signal) = state.signals.as_ref().and_then(sys::read_signal) {
+            return Some(Ending::Signal(signal));
         }
         let mut stop = false;
         self.accept(state);
@@ -205,8 +186,8 @@ impl Session {
 
     /// Takes new connections; one too many is told so.
     fn accept(&self, state: &mut Loop) {
-        while let Ok((stream, _)) = self.listener.accept() {
-            let Ok(mut connection) = Connection::new(stream) else { continue };
+        while let Ok(stream) = sys::accept(&self.listener) {
+            let mut connection = Connection::new(stream);
             if state.connections.len() < CLIENTS_MAX {
                 state.connections.push(connection);
             } else {

@@ -4,7 +4,6 @@
 //! runc shows a hook's stderr only when the hook fails, and ours does not fail; so the file is what the user finds.
 
 use std::io::Write;
-use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
@@ -43,9 +42,8 @@ pub fn log(line: &str) {
             let _ = file.write_all(format!("{now} UTC [{}] {text}\n", std::process::id()).as_bytes());
         }
     }
-    if let Ok(socket) = UnixDatagram::unbound() {
-        let _ = socket.set_nonblocking(true);
+    if let Ok(mut socket) = sys::datagrams("/dev/log") {
         // Facility daemon, severity warning (RFC 3164).
-        let _ = socket.send_to(format!("<28>ftrace-analyzer[{}]: {text}", std::process::id()).as_bytes(), "/dev/log");
+        let _ = socket.write(format!("<28>ftrace-analyzer[{}]: {text}", std::process::id()).as_bytes());
     }
 }

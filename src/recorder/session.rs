@@ -4,7 +4,7 @@
 //! The order loses nothing and costs least: instance, sub-buffer size, buffer, clock, files, pipes, event-fork, pids,
 //! events of the scheduler and signals, system calls last. Measured 8 to 10 ms for a hook on 6.18 (docs/kernel-support.md).
 
-use std::os::unix::net::UnixListener;
+use std::fs::File;
 use std::path::Path;
 
 use super::buffers::DATA_NOTE;
@@ -12,7 +12,6 @@ use super::control;
 use super::counter::Counter;
 use super::drain::Drain;
 use super::event_filter;
-use super::event_loop::hold_signals;
 use super::histograms::Plan;
 use super::memory;
 use super::options::{Mode, RecordOptions};
@@ -50,7 +49,7 @@ pub struct Session {
     pub(super) meta: Box<Meta>,
     pub(super) meta_file: MetaFile,
     pub(super) state: RunState,
-    pub(super) listener: UnixListener,
+    pub(super) listener: File,
     pub(super) mode: Mode,
     /// In modes that only count.
     pub(super) counter: Option<Box<Counter>>,
@@ -119,7 +118,7 @@ impl Session {
         }
         let (arch, _, release, ..) = proc::uname();
         memory::check_room(&release, tracefs.cpu_count(), memory::available_kb())?;
-        hold_signals();
+        sys::hold_signals();
         let (unit, instance) = make_instance(&tracefs, &target.label)?;
         let mut undo = Undo(Some((&tracefs, &instance)));
         let (plan, note) = match arch.filter(|_| options.mode.counts()) {
@@ -313,7 +312,7 @@ fn begin(
     meta: &Meta,
     (prepared, plan): (&Prepared, &Plan),
     state: &mut RunState,
-) -> Result<(Drain, UnixListener)> {
+) -> Result<(Drain, File)> {
     let drain = Drain::open(instance, cpus, meta.layout()?.subbuf_size())?;
     state.publish()?;
     let listener = control::listen(state)?;

@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
-use nix::unistd::{pipe2, setsid};
+use nix::unistd::setsid;
 
 use super::log::{log, log_path};
 use super::options::RecordOptions;
@@ -31,7 +31,7 @@ pub struct Spawned {
 
 /// Starts a recorder; returns when tracing is on.
 pub fn spawn(target: &Target, options: &RecordOptions) -> Result<Spawned> {
-    let (ready, said) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::sys("make a pipe", errno))?;
+    let (ready, said) = sys::pipe(OFlag::empty()).map_err(|why| Error::sys("make a pipe", why))?;
     match sys::fork().map_err(|why| Error::sys("start the recorder", why))? {
         Forked::Child => {
             sys::close_others(&[said.as_raw_fd()]);

@@ -394,7 +394,10 @@ impl<'a> Printer<'a> for Text<'a> {
         self.time.push_real(buf, line.real);
         buf.push(b' ');
         if line.stream.is_empty() {
-            push_safe_text(buf, line.file.as_os_str().as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default());
+            push_safe_text(
+                buf,
+                line.file.as_os_str().as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default(),
+            );
         } else {
             buf.extend_from_slice(line.stream.as_bytes());
         }

@@ -7,6 +7,8 @@
 mod files;
 mod heap;
 mod process;
+mod signal;
+mod socket;
 mod start;
 mod time;
 mod trap;
@@ -18,8 +20,10 @@ pub use files::{
 };
 pub use heap::Heap;
 pub use process::{
-    close_others, detach_stdio, fork, ignore_signal, lower_nice, page_size, pidfd_open, reset_signals, set_name, Forked,
+    close_others, detach_stdio, fork, lower_nice, page_size, pidfd_open, pipe, set_name, set_pipe_size, wait, Forked,
 };
+pub use signal::{hold_signals, ignore_signal, read_signal, reset_signals, signal_file};
+pub use socket::{accept, connect, datagrams, listen};
 pub use start::{begin, exit, variable, Stdio};
 pub use time::{monotonic_ms, realtime_ns, sleep_ms};
 pub use trap::log_traps;

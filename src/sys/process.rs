@@ -4,9 +4,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
 
@@ -41,6 +42,37 @@ mod bare {
     extern "C" {
         /// POSIX.1-2024; musl 1.2.2 and later.
         pub(super) fn _Fork() -> nix::libc::pid_t;
+    }
+}
+
+/// pipe2(2), closed in programs that we execute: the end to read from and the one to write to.
+pub fn pipe(flags: OFlag) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds: [RawFd; 2] = [-1; 2];
+    // SAFETY: the kernel writes two descriptors, which nobody else owns.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_pipe2, fds.as_mut_ptr(), (flags | OFlag::O_CLOEXEC).bits()))?;
+        Ok((OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])))
+    }
+}
+
+/// Lets a pipe hold as many bytes (fcntl(2) F_SETPIPE_SZ); false where that is too many.
+pub fn set_pipe_size(pipe: &OwnedFd, bytes: usize) -> bool {
+    // SAFETY: integers.
+    unsafe { libc::syscall(libc::SYS_fcntl, pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) >= 0 }
+}
+
+/// Waits for a child's end, or looks whether it has come. Gives the exit code as shells have it.
+pub fn wait(pid: Pid, block: bool) -> Option<u8> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the kernel writes one status.
+        match Errno::result(unsafe { libc::waitpid(pid, &mut status, if block { 0 } else { libc::WNOHANG }) }) {
+            Err(Errno::EINTR) => {}
+            Err(_) | Ok(0) => return None,
+            // Without flags nothing but the end is told.
+            Ok(_) if libc::WIFSIGNALED(status) => return Some(128 + libc::WTERMSIG(status) as u8),
+            Ok(_) => return Some(libc::WEXITSTATUS(status) as u8),
+        }
     }
 }
 
@@ -105,12 +137,11 @@ fn close_by_proc(keep: &[RawFd]) {
 /// Puts /dev/null on standard input, output and error, so that nobody waits for us to close them: runc reads a hook's
 /// output until its end, not until the hook exits.
 pub fn detach_stdio() -> io::Result<()> {
-    use std::os::fd::AsRawFd;
     let null = super::open(Path::new("/dev/null"), OFlag::O_RDWR)?;
     for fd in 0..3 {
         // SAFETY: 0 to 2 are replaced, not closed, and `null` is open.
-        if unsafe { libc::dup2(null.as_raw_fd(), fd) } < 0 {
-            return Err(io::Error::last_os_error());
+        if null.as_raw_fd() != fd {
+            Errno::result(unsafe { libc::syscall(libc::SYS_dup3, null.as_raw_fd(), fd, 0) })?;
         }
     }
     if null.as_raw_fd() < 3 {
@@ -127,26 +158,11 @@ pub fn set_name(name: &str) {
         *to = from;
     }
     // SAFETY: the kernel reads at most 16 bytes, and the buffer ends in NUL.
-    unsafe { libc::prctl(libc::PR_SET_NAME, buffer.as_ptr()) };
+    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NAME, buffer.as_ptr()) };
 }
 
 /// Asks for more processor time (setpriority); a refusal is no error, the recorder then runs as any other process.
 pub fn lower_nice(nice: i32) {
     // SAFETY: integers only.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
-}
-
-/// What a child has to undo before it executes a program: Rust ignores SIGPIPE, and signals that we read through a
-/// descriptor are blocked; both would be inherited.
-pub fn reset_signals() {
-    use nix::sys::signal::{signal, sigprocmask, SigHandler, SigSet, SigmaskHow, Signal};
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-    // SAFETY: the default disposition runs no code of ours.
-    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-}
-
-/// Ignores a signal in this process.
-pub fn ignore_signal(which: nix::sys::signal::Signal) {
-    // SAFETY: ignoring runs no code of ours.
-    let _ = unsafe { nix::sys::signal::signal(which, nix::sys::signal::SigHandler::SigIgn) };
 }

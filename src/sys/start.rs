@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use super::process::ignore_signal;
+use super::signal::ignore_signal;
 
 /// Makes a function that takes the arguments and gives the exit code the C library's `main`; in a static binary with a heap
 /// of ours, for Rust and for the C library (opendir, realpath).
@@ -65,7 +65,7 @@ pub unsafe fn begin(count: i32, words: *const *const core::ffi::c_char) -> Vec<O
     for fd in 0..3 {
         // SAFETY: integers and a string of ours. The lowest free number is given, and those below are open by now.
         unsafe {
-            if libc::fcntl(fd, libc::F_GETFD) < 0 {
+            if libc::syscall(libc::SYS_fcntl, fd, libc::F_GETFD) < 0 {
                 libc::open(b"/dev/null\0".as_ptr().cast(), libc::O_RDWR);
             }
         }

@@ -14,6 +14,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use nix::libc::{self, c_char, c_int, c_void};
+use nix::sys::signal::Signal;
+
+use super::signal::set_handler;
 
 /// Where a line goes besides standard error; a string that is never given back, or null.
 static LOG: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
@@ -29,17 +32,11 @@ const TARGET: &str = if cfg!(target_arch = "aarch64") {
 
 /// From now on a trap tells its address before it ends the process.
 pub(super) fn tell_traps() {
-    // SAFETY: all zeroes is a `sigaction` without flags and with an empty mask; the handler has the type that SA_SIGINFO
-    // asks for, calls nothing that a handler may not call, and lives as long as the program. After it has returned, the trap
-    // is met again and ends the process, as the default is back (SA_RESETHAND).
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = told as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESETHAND;
-        // x86 and ARM trap by an undefined instruction, AArch64 by a breakpoint.
-        for signal in [libc::SIGILL, libc::SIGTRAP] {
-            libc::sigaction(signal, &action, ptr::null_mut());
-        }
+    // x86 and ARM trap by an undefined instruction, AArch64 by a breakpoint.
+    for signal in [Signal::SIGILL, Signal::SIGTRAP] {
+        // It has the type that SA_SIGINFO asks for, calls nothing that a handler may not call, and lives as long as the
+        // program.
+        set_handler(signal, told as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) -> ! as usize);
     }
 }
 
@@ -50,7 +47,7 @@ pub fn log_traps(path: &Path) {
     }
 }
 
-extern "C" fn told(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+extern "C" fn told(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) -> ! {
     // SAFETY: the kernel has filled it in for a signal that an instruction raised.
     let address = unsafe { (*info).si_addr() } as usize;
     let mut digits = [b'0'; 2 * std::mem::size_of::<usize>()];
@@ -74,12 +71,15 @@ extern "C" fn told(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     }
     let length = 256 - free.len();
     let log = LOG.load(Ordering::Relaxed);
-    // SAFETY: both calls are safe in handlers; the path is a string that stays, and the buffer is ours.
+    // SAFETY: all calls are safe in handlers; the path is a string that stays, and the buffer is ours.
     unsafe {
         libc::write(2, buffer.as_ptr().cast(), length);
         if !log.is_null() {
             let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_CLOEXEC;
             libc::write(libc::open(log, flags, 0o600), buffer.as_ptr().cast(), length);
         }
+        // Its default is back (SA_RESETHAND), and it is not blocked (SA_NODEFER): this ends the process.
+        libc::syscall(libc::SYS_kill, libc::getpid(), signal);
+        libc::_exit(128 + signal)
     }
 }
