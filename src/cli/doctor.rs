@@ -287,10 +287,7 @@ fn check_space(findings: &mut Findings, tracefs: Option<&Tracefs>, dir: &Path) {
     while !sys::is_dir(existing) {
         existing = sys::parent(existing).unwrap_or(Path::new("/"));
     }
-    if let Ok(fs) = nix::sys::statvfs::statvfs(existing) {
-        // Both are 32 bits wide on 32-bit targets.
-        #[allow(clippy::useless_conversion)]
-        let free = u64::from(fs.blocks_available()).saturating_mul(u64::from(fs.fragment_size()));
+    if let Some(free) = sys::free_bytes(existing) {
         let free_size = units::show_size(free);
         let remedy = "name another place with --dir, or lower --max-size";
         scarce(

@@ -12,7 +12,6 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
-use nix::unistd::execvp;
 
 use super::args::{record_options, Args};
 use super::{follow, out, report};
@@ -46,10 +45,7 @@ fn hold(command: &[CString]) -> Result<Held> {
                 sys::exit(0);
             }
             sys::reset_signals();
-            let errno = match command.first().map(|name| execvp(name, command)) {
-                Some(Err(errno)) => errno,
-                _ => Errno::EINVAL,
-            };
+            let errno = sys::execute(command);
             let _ = File::from(say).write_all(&(errno as i32).to_le_bytes());
             sys::exit(exit::RUN_NOT_FOUND);
         }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::poll::{PollFd, PollFlags};
 
 use super::run_state::RunState;
 use crate::error::{Error, Kind, Result};
@@ -190,10 +190,8 @@ impl Client {
             if let Some(line) = self.lines.next() {
                 return understand(&line);
             }
-            let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
             let mut fds = [PollFd::new(self.lines.stream.as_fd(), PollFlags::POLLIN)];
-            // A signal is as good as the end of the time.
-            if poll(&mut fds, timeout).unwrap_or(0) == 0 {
+            if !sys::poll(&mut fds, patience.as_millis() as u64) {
                 return Ok(Reply::Timeout);
             }
             match self.lines.read() {

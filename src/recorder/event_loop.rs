@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::poll::{PollFd, PollFlags};
 
 use super::control::{Connection, Request, CLIENTS_MAX};
 use super::options::Mode;
@@ -177,8 +177,7 @@ impl Session {
         for connection in &state.connections {
             add(connection.as_fd());
         }
-        let timeout = PollTimeout::from(timeout as u16);
-        let woken = poll(&mut fds, timeout).unwrap_or(0) > 0;
+        let woken = sys::poll(&mut fds, timeout);
         let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
         let (init_fd, pipe_fds) = fds.get(..watched).unwrap_or_default().split_at(usize::from(init.is_some()));
         Ready { init: woken && init_fd.iter().any(is_ready), pipes: woken && pipe_fds.iter().any(is_ready) }

@@ -62,9 +62,14 @@ impl Conservation {
     }
 }
 
+/// Opens any file.
+pub fn open_for_reading(path: &Path, flags: OFlag) -> Result<File> {
+    sys::open(path, flags | OFlag::O_RDONLY).map_err(|why| Error::io("open", path, why))
+}
+
 /// Opens a regular file. A recording may come from anywhere: a pipe in its place would hold us up for good.
 pub(super) fn open_file(path: &Path) -> Result<File> {
-    let file = sys::open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(|why| Error::io("open", path, why))?;
+    let file = open_for_reading(path, OFlag::O_NONBLOCK)?;
     if sys::status_of(&file).is_ok_and(|status| status.is_file()) {
         return Ok(file);
     }

@@ -16,6 +16,7 @@ use nix::fcntl::OFlag;
 use super::formats::Formats;
 use super::meta::{Meta, Trimmed};
 use super::meta_file::MetaFile;
+use super::reader::open_for_reading;
 use crate::error::{Error, Kind, Result};
 use crate::ids::CpuId;
 use crate::ringbuf::{Page, PageLayout};
@@ -279,7 +280,7 @@ impl Store {
 
 /// Records in a segment file.
 fn count_records(path: &Path, layout: &PageLayout) -> Result<u64> {
-    let file = sys::open(path, OFlag::O_RDONLY).map_err(|why| Error::io("open", path, why))?;
+    let file = open_for_reading(path, OFlag::empty())?;
     let mut page = vec![0u8; layout.subbuf_size()];
     let mut offset = 0;
     let mut records = 0;

@@ -11,7 +11,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 
 use super::time::{rfc3339_prefix, Clock};
 use super::{Options, Printer, Tally};
@@ -19,7 +18,7 @@ use crate::calls::{Call, Lines, Note, Texts};
 use crate::error::{Error, Result};
 use crate::ids::Timestamp;
 use crate::record::{self, record};
-use crate::recording::{Meta, Recording};
+use crate::recording::{open_for_reading, Meta, Recording};
 
 /// Longest line that is kept, bytes: Docker's parts of 16 KiB with every character escaped, and more.
 const LINE_MAX: usize = 256 << 10;
@@ -170,9 +169,7 @@ struct Log {
 impl Log {
     fn open(path: &Path) -> Result<Log> {
         Ok(Log {
-            from: nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-                .map_err(|why| Error::io("open", path, why.into()))?
-                .into(),
+            from: open_for_reading(path, OFlag::empty())?,
             waiting: Vec::new(),
             at: 0,
             format: None,

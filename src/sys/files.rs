@@ -7,7 +7,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
@@ -202,6 +202,40 @@ pub fn make_private(path: &Path) -> io::Result<()> {
     // SAFETY: an integer.
     unsafe { at(libc::SYS_fchmodat, libc::AT_FDCWD, path, [0o600, 0, 0])? };
     Ok(())
+}
+
+/// Mounts a file system of the kernel's own, by its name, for looking at it and no more.
+pub fn mount(name: &CStr, place: &Path) -> Result<(), Errno> {
+    let place = CString::new(place.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    // SAFETY: strings that end in NUL.
+    let done = unsafe { libc::mount(name.as_ptr(), place.as_ptr(), name.as_ptr(), flags, std::ptr::null()) };
+    Errno::result(done).map(|_| ())
+}
+
+/// Bytes that are free for everybody in the file system of a file or directory.
+// The numbers' sizes differ between targets.
+#[allow(clippy::unnecessary_cast)]
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let file = open(path, OFlag::O_PATH).ok()?;
+    // SAFETY: a statfs is numbers, for which all zeroes are values; the call writes one.
+    let stat = unsafe {
+        let mut stat: libc::statfs = std::mem::zeroed();
+        #[cfg(target_pointer_width = "64")]
+        let done = libc::syscall(libc::SYS_fstatfs, file.as_raw_fd(), &mut stat);
+        #[cfg(not(target_pointer_width = "64"))]
+        let done = libc::fstatfs(file.as_raw_fd(), &mut stat);
+        Errno::result(done).ok()?;
+        stat
+    };
+    Some((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64))
+}
+
+/// Locks a file until it is closed, unless another process has it locked (flock(2)).
+pub fn lock(file: &File) -> Result<(), Errno> {
+    // SAFETY: integers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_flock, file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
+        .map(|_| ())
 }
 
 /// The names in a directory, in no order.

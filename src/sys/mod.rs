@@ -14,9 +14,9 @@ mod time;
 mod trap;
 
 pub use files::{
-    exists, is_dir, last_part, make_dir, make_dirs, make_private, names, numbers, open, open_for, parent, read_link,
-    read_on, read_text, remove_dir, remove_dir_with_files, remove_file, rename, status, status_of, status_of_link,
-    value_of, Status,
+    exists, free_bytes, is_dir, last_part, lock, make_dir, make_dirs, make_private, mount, names, numbers, open,
+    open_for, parent, read_link, read_on, read_text, remove_dir, remove_dir_with_files, remove_file, rename, status,
+    status_of, status_of_link, value_of, Status,
 };
 pub use heap::Heap;
 pub use process::{
@@ -24,6 +24,6 @@ pub use process::{
 };
 pub use signal::{hold_signals, ignore_signal, read_signal, reset_signals, signal_file};
 pub use socket::{accept, connect, datagrams, listen};
-pub use start::{begin, exit, variable, Stdio};
-pub use time::{monotonic_ms, realtime_ns, sleep_ms};
+pub use start::{begin, execute, exit, variable, Stdio};
+pub use time::{monotonic_ms, poll, realtime_ns, sleep_ms};
 pub use trap::log_traps;

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::Signal;
 
@@ -83,15 +84,53 @@ pub unsafe fn begin(count: i32, words: *const *const core::ffi::c_char) -> Vec<O
 
 /// A variable of the environment that is not empty. Nothing of ours changes the environment.
 pub fn variable(name: &str) -> Option<OsString> {
-    let name = CString::new(name).ok()?;
-    // SAFETY: a string that ends in NUL; what comes back stays where it is, as there is no thread and no setenv.
-    let value = unsafe { libc::getenv(name.as_ptr()) };
-    if value.is_null() {
-        return None;
+    // SAFETY: pointers to strings that end in NUL, the last one null; all stay where they are, as there is no thread and
+    // no setenv.
+    unsafe {
+        let mut next = environ;
+        while !(*next).is_null() {
+            let entry = CStr::from_ptr(*next).to_bytes();
+            if let Some([b'=', value @ ..]) = entry.strip_prefix(name.as_bytes()) {
+                return (!value.is_empty()).then(|| OsStr::from_bytes(value).to_owned());
+            }
+            next = next.add(1);
+        }
     }
-    // SAFETY: getenv gives such strings.
-    let value = unsafe { CStr::from_ptr(value) }.to_bytes();
-    (!value.is_empty()).then(|| OsStr::from_bytes(value).to_owned())
+    None
+}
+
+extern "C" {
+    /// environ(7).
+    static environ: *const *const core::ffi::c_char;
+}
+
+/// Executes a program in place of this one, with the environment that we were given; a name without a slash is looked for
+/// in `PATH`. Comes back with what went wrong.
+pub fn execute(words: &[CString]) -> Errno {
+    let Some(name) = words.first().filter(|name| !name.as_bytes().is_empty()) else { return Errno::ENOENT };
+    let mut arguments: Vec<*const core::ffi::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+    arguments.push(std::ptr::null());
+    let name = name.as_bytes();
+    let path = match name.contains(&b'/') {
+        true => OsString::new(),
+        // The C library's.
+        false => variable("PATH").unwrap_or_else(|| "/usr/local/bin:/bin:/usr/bin".into()),
+    };
+    let mut failed = Errno::ENOENT;
+    for dir in path.as_bytes().split(|byte| *byte == b':') {
+        let slash: &[u8] = if dir.is_empty() { b"" } else { b"/" };
+        let Ok(file) = CString::new([dir, slash, name].concat()) else { continue };
+        // SAFETY: strings that end in NUL, and lists of them that end in null.
+        let why = Errno::result(unsafe { libc::execve(file.as_ptr(), arguments.as_ptr(), environ) });
+        match why {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            // Another directory may have one that may be executed.
+            Err(Errno::EACCES) => failed = Errno::EACCES,
+            Err(why) => return why,
+            Ok(_) => {}
+        }
+    }
+    failed
 }
 
 /// Ends the process at once, without destructors: nothing of ours is buffered anywhere.

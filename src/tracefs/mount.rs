@@ -4,9 +4,8 @@
 //! sysvinit images mount debugfs only, which automounts tracefs below it; systemd mounts /sys/kernel/tracing.
 //! Source: proc_pid_mountinfo(5); fs/tracefs/inode.c.
 
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
-
-use nix::mount::{mount, MsFlags};
 
 use super::instance::INSTANCE_PREFIX;
 use crate::error::{Error, Result};
@@ -15,6 +14,12 @@ use crate::words::split_once;
 
 /// Where the kernel offers a directory to mount tracefs on.
 pub const TRACEFS_PATH: &str = "/sys/kernel/tracing";
+
+/// Its name, for mounting it.
+const TRACEFS: &CStr = match CStr::from_bytes_with_nul(b"tracefs\0") {
+    Ok(name) => name,
+    Err(_) => panic!(),
+};
 
 /// A mounted tracefs.
 #[derive(Clone, Debug)]
@@ -87,9 +92,7 @@ impl Tracefs {
             return Ok(found);
         }
         let root = Path::new(TRACEFS_PATH);
-        let nothing: Option<&str> = None;
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        if let Err(errno) = mount(Some("tracefs"), root, Some("tracefs"), flags, nothing) {
+        if let Err(errno) = sys::mount(TRACEFS, root) {
             return Err(match errno {
                 nix::Error::ENODEV | nix::Error::ENOENT => {
                     Error::unsupported("tracefs").hint("build the kernel with CONFIG_FTRACE and CONFIG_FTRACE_SYSCALLS")

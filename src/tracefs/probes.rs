@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
 
 use super::mount::Tracefs;
 use crate::error::{Error, Result};
@@ -28,19 +28,19 @@ const LOCK_WAIT_MS: u16 = 5;
 /// Held while probes are defined and switched on, or removed.
 #[derive(Debug)]
 pub struct ProbeLock {
-    _held: Flock<File>,
+    _held: File,
 }
 
 impl ProbeLock {
     /// Takes the lock. An error where another process keeps it for longer than half a second.
     pub fn take(tracefs: &Tracefs) -> Result<ProbeLock> {
         let path = &tracefs.root().join(LOCK);
-        let mut file = sys::open(path, OFlag::O_RDONLY).map_err(|why| Error::io("open", path, why))?;
+        let file = sys::open(path, OFlag::O_RDONLY).map_err(|why| Error::io("open", path, why))?;
         for _ in 0..LOCK_TRIES {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(held) => return Ok(ProbeLock { _held: held }),
-                Err((back, nix::Error::EAGAIN | nix::Error::EINTR)) => file = back,
-                Err((_, why)) => return Err(Error::io("lock", path, why.into())),
+            match sys::lock(&file) {
+                Ok(()) => return Ok(ProbeLock { _held: file }),
+                Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
+                Err(why) => return Err(Error::io("lock", path, why.into())),
             }
             sys::sleep_ms(LOCK_WAIT_MS);
         }
