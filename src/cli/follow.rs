@@ -6,7 +6,6 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
 
 use super::args::Args;
 use super::out;
@@ -17,10 +16,10 @@ use crate::report::{needs_events, Filter, Live, Options};
 use crate::sys::Stdio;
 
 /// How long a word of the recorder is waited for before `idle` is called again.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: u64 = 200;
 
 /// How long a recorder may take to store what the kernel's buffers hold.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+const FLUSH_PATIENCE: u64 = 10_000;
 
 fn state_of(dir: &Path) -> Option<RunState> {
     running().into_iter().find(|state| dir.as_os_str() == state.recording.as_str())
@@ -33,7 +32,7 @@ pub fn wait_end(recorder: &Spawned) {
         return;
     }
     loop {
-        match client.reply(Duration::from_secs(3600)) {
+        match client.reply(3_600_000) {
             Ok(Reply::At(_) | Reply::Timeout) => {}
             Ok(Reply::Done | Reply::Gone) | Err(_) => return,
         }

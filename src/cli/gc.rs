@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `gc`: cleans up behind killed recorders and applies limits.
 
-use std::time::Duration;
-
 use super::args::{dir, number, Args};
 use super::out;
 use super::units::{SIZE, TIME};
@@ -28,7 +26,7 @@ pub fn main(args: &Args) -> Result<u8> {
     for state in swept.states.iter().filter(|state| !swept.recordings.contains(state)) {
         tell("removed the running state ", core::slice::from_ref(state), "");
     }
-    tell("removed the recording ", &recorder::apply_limits(&base, max_total, Duration::from_secs(max_age))?, "");
+    tell("removed the recording ", &recorder::apply_limits(&base, max_total, max_age)?, "");
     if text.is_empty() && swept.problems.is_empty() {
         text.push_str("nothing to clean up\n");
     }

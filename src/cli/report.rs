@@ -4,7 +4,6 @@
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
 
 use super::args::{self, bad_value, Args, Word};
 use super::{out, select};
@@ -15,7 +14,7 @@ use crate::report::{self, parse_duration, parse_time, Filter, Options, Outcome};
 use crate::sys::Stdio;
 
 /// How long a running recorder may take to store what the kernel's buffers hold.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+const FLUSH_PATIENCE: u64 = 10_000;
 
 /// The forms a recording can be shown in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
-use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags};
@@ -165,8 +164,9 @@ impl Client {
         }
     }
 
-    /// Asks for one flush and waits for its time; `None` if the recorder has ended or does not answer in time.
-    pub fn flush(&mut self, patience: Duration) -> Result<Option<Timestamp>> {
+    /// Asks for one flush and waits for its time; `None` if the recorder has ended or does not answer in
+    /// `patience`, in milliseconds as everywhere here.
+    pub fn flush(&mut self, patience: u64) -> Result<Option<Timestamp>> {
         self.request("flush\n")?;
         match self.reply(patience)? {
             Reply::At(ts) => Ok(Some(ts)),
@@ -185,13 +185,13 @@ impl Client {
     }
 
     /// Waits for the next reply.
-    pub fn reply(&mut self, patience: Duration) -> Result<Reply> {
+    pub fn reply(&mut self, patience: u64) -> Result<Reply> {
         loop {
             if let Some(line) = self.lines.next() {
                 return understand(&line);
             }
             let mut fds = [PollFd::new(self.lines.stream.as_fd(), PollFlags::POLLIN)];
-            if !sys::poll(&mut fds, patience.as_millis() as u64) {
+            if !sys::poll(&mut fds, patience) {
                 return Ok(Reply::Timeout);
             }
             match self.lines.read() {
@@ -231,7 +231,7 @@ fn understand(line: &str) -> Result<Reply> {
 
 /// Has a recorder end and waits until its recording is complete, so long as it answers within `patience`; false if it
 /// does not. A recorder that takes no connections any more has completed its recording.
-pub fn end_recorder(state: &RunState, patience: Duration) -> Result<bool> {
+pub fn end_recorder(state: &RunState, patience: u64) -> Result<bool> {
     let Ok(mut client) = Client::connect(state) else { return Ok(true) };
     client.stop()?;
     loop {

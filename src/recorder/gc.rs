@@ -5,7 +5,6 @@
 //! the instance goes. What is young and incomplete may be somebody who is just starting, and is left alone.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::counter::Counter;
 use super::drain::Drain;
@@ -165,8 +164,8 @@ pub fn sweep() -> Swept {
 }
 
 /// Removes the oldest finished recordings below `dir` until all together are within `max_total` bytes (0: no limit) and
-/// none is older than `max_age` (zero: no limit). Running ones count and stay. Gives the names of those removed.
-pub fn apply_limits(dir: &Path, max_total: u64, max_age: Duration) -> Result<Vec<String>> {
+/// none is older than `max_age_s` seconds (0: no limit). Running ones count and stay. Gives the names of those removed.
+pub fn apply_limits(dir: &Path, max_total: u64, max_age_s: u64) -> Result<Vec<String>> {
     let mut finished = Vec::new();
     let mut total = 0;
     for (path, meta) in list_recordings(dir)? {
@@ -182,7 +181,7 @@ pub fn apply_limits(dir: &Path, max_total: u64, max_age: Duration) -> Result<Vec
     let now = sys::realtime_ns();
     let mut removed = Vec::new();
     for (path, bytes, ended) in finished {
-        let too_old = !max_age.is_zero() && u128::from(now.saturating_sub(ended)) > max_age.as_nanos();
+        let too_old = max_age_s > 0 && now.saturating_sub(ended) > max_age_s.saturating_mul(1_000_000_000);
         let too_much = max_total > 0 && total > max_total;
         if too_old || too_much {
             sys::remove_dir_with_files(&path).map_err(|why| Error::io("remove", &path, why))?;
