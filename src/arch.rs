@@ -9,7 +9,8 @@ use core::fmt;
 
 /// Major and minor number of a kernel's release (`uname -r`): `6.12.107+deb13-arm64` is (6, 12); zeros where there is none.
 pub fn kernel_version(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|number| crate::words::number(number).unwrap_or(0) as u32);
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 

@@ -179,7 +179,8 @@ impl Error {
     /// The error that another process of ours reported: its exit code and the rest of its text.
     pub fn relayed(code: &str, text: &str) -> Self {
         let (sentence, hint) = text.split_once('\n').unwrap_or((text, ""));
-        let error = Error::new(Kind::Relayed(code.parse().unwrap_or(exit::FAILED)), sentence.to_owned());
+        let error =
+            Error::new(Kind::Relayed(number(code).map_or(exit::FAILED, |code| code as u8)), sentence.to_owned());
         if hint.is_empty() {
             return error;
         }

@@ -77,6 +77,12 @@ pub fn split_once<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
     }
 }
 
+/// What stands behind the last `mark`, an ASCII character; all of it where there is none.
+pub fn behind_last(text: &str, mark: u8) -> &str {
+    let start = text.bytes().rposition(|byte| byte == mark).map_or(0, |at| at + 1);
+    text.get(start..).unwrap_or_default()
+}
+
 /// The first `count` characters, for showing a text of unknown length.
 pub fn beginning(text: &str, count: usize) -> &str {
     let end = text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
@@ -109,6 +115,11 @@ mod tests {
         for text in ["", "ls", "a \"b\" \\", "x\n\t\r\u{1b}[0m\u{7f}", "é\u{202e}\u{85}"] {
             assert_eq!(quoted(text), format!("{text:?}"));
         }
+    }
+
+    #[test]
+    fn the_last_mark_counts_behind() {
+        assert_eq!(["a/b/c", "c", "a/", ""].map(|text| behind_last(text, b'/')), ["c", "c", "", ""]);
     }
 
     #[test]

@@ -8,13 +8,13 @@ use crate::ids::{ContainerId, Pid};
 use crate::proc;
 use crate::recorder::{find_container, Ending, Origin, Session, Target};
 use crate::recording::{ContainerMeta, Recording};
+use crate::words;
 
 /// Takes the target's words apart.
 fn find_target(text: &str) -> Result<Target> {
     if let Some(number) = text.strip_prefix("pid:") {
-        let pid: Pid = number
-            .parse()
-            .ok()
+        let pid = words::number(number)
+            .and_then(|pid| Pid::try_from(pid).ok())
             .filter(|pid| *pid > 0)
             .ok_or_else(|| Error::usage(format!("{} is not pid:N with a number above 0", Quoted(text))))?;
         let leader = proc::thread_group(pid).ok_or_else(|| Error::not_found(format!("process {pid}")))?;

@@ -13,7 +13,7 @@ use crate::error::{exit, Error, Quoted, Result};
 use crate::oci::{parse_state, State, STATE_MAX};
 use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, Target};
 use crate::recording::{ContainerMeta, EndState, Recording};
-use crate::sys::Stdio;
+use crate::sys::{self, Stdio};
 use crate::words::beginning;
 
 /// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
@@ -175,7 +175,7 @@ pub fn stop(args: &Args) -> Result<()> {
         }
     }
     if let Some(path) = args.report.as_deref().map(Path::new) {
-        if !path.is_absolute() {
+        if !sys::is_absolute(path) {
             return Err(Error::usage(format!("--report {} is not an absolute path", path.display()))
                 .hint("a hook's working directory is the runtime's business"));
         }

@@ -78,7 +78,7 @@ fn tally(dir: &Path, meta: &Meta, finished: bool) -> Result<Tally> {
 /// The `counts` file, if it is of this version and of a recording of this size.
 fn parse_kept(text: &str, bytes: u64) -> Option<Tally> {
     let mut words = text.split_ascii_whitespace();
-    let mut next = || words.next()?.parse::<u64>().ok();
+    let mut next = || crate::words::number(words.next()?);
     if next()? != 1 {
         return None;
     }

@@ -83,7 +83,11 @@ fn filter_of(args: &Args, recording: &Recording) -> Result<Filter> {
     };
     let pid = match args.pid {
         None => None,
-        Some(word) => Some(word.parse().map_err(|_| bad_value("--pid", &word, "is no number of a task"))?),
+        Some(word) => Some(
+            crate::words::number(&word)
+                .and_then(|pid| crate::ids::Pid::try_from(pid).ok())
+                .ok_or_else(|| bad_value("--pid", &word, "is no number of a task"))?,
+        ),
     };
     let time = |word: Option<Word>| match word {
         None => Ok(None),

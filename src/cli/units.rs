@@ -55,7 +55,7 @@ impl Scale {
     /// The number that `text` means.
     pub fn parse(&self, text: &str) -> Option<u64> {
         let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
-        let number: u64 = digits.parse().ok()?;
+        let number = crate::words::number(digits)?;
         let (_, factor) =
             self.units.iter().find(|(name, _)| *name == unit || (self.capitals && name.eq_ignore_ascii_case(unit)))?;
         let value = number.checked_mul(*factor)?;

@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use crate::arch::{Abi, Arch};
 use crate::ids::Pid;
 use crate::sys::{exists, numbers, open, read_link, read_text, value_of};
-use crate::words::split_once;
+use crate::words::{behind_last, number, split_once, trim};
 
 /// Fields of /proc/PID/stat that we use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,11 +25,10 @@ pub struct Stat {
 
 /// Parses /proc/PID/stat. The name may hold blanks, newlines and brackets (CVE-2021-25683): it ends at the last `)`.
 pub fn parse_stat(text: &str) -> Option<Stat> {
-    let (_, behind) = text.rsplit_once(')')?;
-    let mut fields = behind.split_ascii_whitespace();
+    let mut fields = behind_last(text, b')').split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     // State is field 3, starttime field 22.
-    let start_time = fields.nth(18)?.parse().ok()?;
+    let start_time = number(fields.nth(18)?)?;
     Some(Stat { state, start_time })
 }
 
@@ -80,7 +79,7 @@ pub fn descriptors(pid: Pid) -> Vec<i32> {
 /// The process (thread group) of a thread.
 pub fn thread_group(tid: Pid) -> Option<Pid> {
     // Name comes first and has newlines escaped, so the first Tgid line is the kernel's.
-    value_of(&read(tid, "status")?, "Tgid")?.parse().ok()
+    Some(number(value_of(&read(tid, "status")?, "Tgid")?)? as Pid)
 }
 
 /// The ABI of the program a process runs, by the ELF header of /proc/PID/exe.
@@ -129,7 +128,7 @@ pub fn is_confidential() -> bool {
 /// Random id of this boot.
 pub fn boot_id() -> String {
     let mut id = read_text(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
-    id.truncate(id.trim_end_matches('\n').len());
+    id.truncate(trim(&id).len());
     id
 }
 
@@ -143,7 +142,7 @@ pub fn mem_available_kb(slab: bool) -> Option<u64> {
 /// memory, which boards have for cameras and displays, though they count as free (mm/show_mem.c `si_mem_available`; on
 /// Debian's 6.12 for arm64 the OOM killer came with 43 MB "available", 46 MB of them there).
 fn kernel_available_kb(meminfo: &str, slab: bool) -> Option<u64> {
-    let kb = |name| value_of(meminfo, name)?.strip_suffix(" kB")?.parse::<u64>().ok();
+    let kb = |name| number(value_of(meminfo, name)?.strip_suffix(" kB")?);
     let pinned = if slab { 0 } else { kb("SReclaimable").unwrap_or(0) };
     Some(kb("MemAvailable")?.saturating_sub(kb("CmaFree").unwrap_or(0) + pinned))
 }

@@ -13,6 +13,7 @@
 use crate::arch::Arch;
 use crate::proc;
 use crate::tracefs::{ProbeLock, Tracefs, PROBE_GROUP};
+use crate::words;
 
 use super::strings::NONE;
 
@@ -79,7 +80,8 @@ impl Definition {
 
     fn part(&mut self, part: &str, bytes: usize) {
         let (Some(name), Some(number)) = (part.get(..2), part.get(2..)) else { return };
-        let from = match number.parse().ok().and_then(|number: usize| ARM_ARGUMENTS.get(number.wrapping_sub(1))) {
+        let place = words::number(number).and_then(|number| ARM_ARGUMENTS.get((number as usize).wrapping_sub(1)));
+        let from = match place {
             Some(register) if self.on_arm => (*register).to_owned(),
             _ => "$arg".to_owned() + number,
         };

@@ -17,7 +17,7 @@ use super::run_state::RunState;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Timestamp;
 use crate::sys;
-use crate::words::quoted;
+use crate::words::{number, quoted};
 
 /// Connections served at once; one more is answered `busy`.
 pub const CLIENTS_MAX: usize = 32;
@@ -223,7 +223,7 @@ fn understand(line: &str) -> Result<Reply> {
         return Err(Error::new(Kind::Busy, format!("the recorder serves {CLIENTS_MAX} others already"))
             .hint("end one of those who follow the recording"));
     }
-    match line.strip_prefix("at ").and_then(|ts| ts.parse().ok()) {
+    match line.strip_prefix("at ").and_then(number) {
         Some(ts) => Ok(Reply::At(ts)),
         None => Err(Error::malformed("the recorder answered ".to_owned() + &quoted(line), None)),
     }

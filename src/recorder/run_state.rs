@@ -17,6 +17,7 @@ use crate::proc;
 use crate::record::{self, record};
 use crate::recording::CallCounts;
 use crate::sys;
+use crate::words::behind_last;
 
 /// Where running state lies by default.
 const RUN_DIR: &str = "/run/ftrace-analyzer";
@@ -128,7 +129,7 @@ impl RunState {
 
     /// The recording's directory name: container id or label, and start time.
     pub fn unit(&self) -> &str {
-        self.recording.rsplit('/').next().unwrap_or_default()
+        behind_last(&self.recording, b'/')
     }
 }
 
@@ -150,11 +151,13 @@ pub fn all_states() -> (Vec<RunState>, Vec<PathBuf>) {
             continue;
         }
         match RunState::read(&path) {
-            Ok(state) => states.push(state),
+            Ok(state) => {
+                let at = states.partition_point(|known: &RunState| known.recording < state.recording);
+                states.insert(at, state);
+            }
             Err(_) => unreadable.push(path),
         }
     }
-    states.sort_unstable_by(|a, b| a.recording.cmp(&b.recording));
     (states, unreadable)
 }
 

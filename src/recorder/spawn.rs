@@ -19,6 +19,7 @@ use super::target::Target;
 use crate::error::{Error, Result};
 use crate::ids::Pid;
 use crate::sys::{self, Forked};
+use crate::words::trim;
 
 /// A recorder that has begun.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub fn spawn(target: &Target, options: &RecordOptions) -> Result<Spawned> {
             let answer = sys::read_on(&File::from(ready), 64 << 10).unwrap_or_default();
             let answer = String::from_utf8_lossy(&answer);
             match answer.split_once(' ') {
-                Some(("on", dir)) => Ok(Spawned { pid, dir: PathBuf::from(dir.trim_end()) }),
+                Some(("on", dir)) => Ok(Spawned { pid, dir: PathBuf::from(trim(dir)) }),
                 Some((code, text)) => Err(Error::relayed(code, text)),
                 None => Err(Error::sys("start the recorder", std::io::Error::from(std::io::ErrorKind::UnexpectedEof))),
             }

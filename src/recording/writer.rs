@@ -21,6 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ids::CpuId;
 use crate::ringbuf::{Page, PageLayout};
 use crate::sys;
+use crate::words::number;
 
 /// Smallest size of a segment in bytes; below, the directory would fill with files.
 const SEGMENT_MIN: u64 = 256 << 10;
@@ -37,10 +38,10 @@ pub fn segment_name(cpu: CpuId, index: u32) -> String {
 /// The inverse of [`segment_name`].
 pub fn parse_segment_name(name: &str) -> Option<(CpuId, u32)> {
     let (cpu, index) = name.strip_prefix("cpu")?.strip_suffix(".pages")?.split_once('.')?;
-    if index.len() < 6 || !index.bytes().all(|byte| byte.is_ascii_digit()) {
+    if index.len() < 6 {
         return None;
     }
-    Some((cpu.parse().ok()?, index.parse().ok()?))
+    Some((CpuId::try_from(number(cpu)?).ok()?, u32::try_from(number(index)?).ok()?))
 }
 
 /// Creates a file of ours: it must not be there, and no link is followed.
@@ -108,7 +109,7 @@ fn check_base(base: &Path) -> Result<()> {
 
 /// Makes the directory that holds the recordings, with its parents.
 pub fn create_base(base: &Path) -> Result<()> {
-    if !base.is_absolute() {
+    if !sys::is_absolute(base) {
         return Err(Error::usage(format!("--dir {} is not an absolute path", base.display())));
     }
     sys::make_dirs(base).map_err(|why| Error::io("create", base, why.into()))?;
@@ -216,7 +217,7 @@ impl Store {
     /// Cuts off what a failed write left behind the last whole sub-buffer.
     pub fn cut_tail(&mut self, slot: usize) {
         if let Some(SegmentWriter { file: Some(file), offset, .. }) = self.cpus.get(slot) {
-            let _ = file.set_len(*offset);
+            let _ = sys::set_size(file, *offset);
         }
     }
 
@@ -231,7 +232,7 @@ impl Store {
         let used = bytes.get(..used).unwrap_or(bytes);
         let (file, offset) = self.target(slot)?;
         let end = offset + subbuf as u64;
-        let written = file.write_all_at(used, offset).and_then(|()| file.set_len(end));
+        let written = file.write_all_at(used, offset).and_then(|()| sys::set_size(file, end));
         if let Err(why) = written {
             self.cut_tail(slot);
             return Err(Error::io("write", &self.dir, why));

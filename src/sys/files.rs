@@ -19,6 +19,8 @@ use nix::fcntl::OFlag;
 use nix::libc::{self, c_long};
 use nix::sys::stat::Mode;
 
+use crate::words::{number, trim};
+
 /// Bytes asked for at a time. Not less: `events/header_page` of tracefs gives nothing at any offset but 0
 /// (kernel/trace/trace_events.c `show_header`; seen on 6.18), where std begins with 32 bytes.
 const CHUNK: usize = 4 << 10;
@@ -84,7 +86,7 @@ pub fn read_text(path: &Path) -> io::Result<String> {
 pub fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     for line in text.split('\n') {
         if let Some(value) = line.strip_prefix(key).and_then(|rest| rest.strip_prefix(':')) {
-            return Some(value.trim_matches([' ', '\t']));
+            return Some(trim(value));
         }
     }
     None
@@ -155,6 +157,18 @@ pub fn status_of_link(path: &Path) -> io::Result<Status> {
 /// What an open file is.
 pub fn status_of(file: &File) -> io::Result<Status> {
     Ok(status_at(file.as_raw_fd(), Path::new(""), libc::AT_EMPTY_PATH)?)
+}
+
+/// Cuts a file off, or lengthens it by a hole.
+pub fn set_size(file: &File, size: u64) -> io::Result<()> {
+    // SAFETY: integers.
+    unsafe {
+        #[cfg(target_pointer_width = "64")]
+        Errno::result(libc::syscall(libc::SYS_ftruncate, file.as_raw_fd(), size))?;
+        #[cfg(not(target_pointer_width = "64"))]
+        Errno::result(libc::ftruncate64(file.as_raw_fd(), size as i64))?;
+    }
+    Ok(())
 }
 
 /// Whether there is something at the path, or where a link there leads to.
@@ -267,7 +281,7 @@ pub fn names(dir: &Path) -> io::Result<Vec<OsString>> {
 pub fn numbers(dir: &Path, prefix: &str) -> io::Result<Vec<i32>> {
     let mut numbers = Vec::new();
     for name in names(dir)? {
-        numbers.extend(name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<i32>().ok()));
+        numbers.extend(name.to_str().and_then(|name| number(name.strip_prefix(prefix)?)).map(|number| number as i32));
     }
     numbers.sort_unstable();
     Ok(numbers)
@@ -290,6 +304,11 @@ pub fn make_dirs(dir: &Path) -> Result<(), Errno> {
         }
         made => made,
     }
+}
+
+/// Whether it begins at the root.
+pub fn is_absolute(path: &Path) -> bool {
+    path.as_os_str().as_bytes().starts_with(b"/")
 }
 
 /// The path before its last part; `None` where there is nothing before it.

@@ -67,7 +67,7 @@ pub unsafe fn begin(count: i32, words: *const *const core::ffi::c_char) -> Vec<O
         // SAFETY: integers and a string of ours. The lowest free number is given, and those below are open by now.
         unsafe {
             if libc::syscall(libc::SYS_fcntl, fd, libc::F_GETFD) < 0 {
-                libc::open(b"/dev/null\0".as_ptr().cast(), libc::O_RDWR);
+                libc::syscall(libc::SYS_openat, libc::AT_FDCWD, b"/dev/null\0".as_ptr(), libc::O_RDWR);
             }
         }
     }

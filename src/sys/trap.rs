@@ -76,7 +76,8 @@ extern "C" fn told(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) ->
         libc::write(2, buffer.as_ptr().cast(), length);
         if !log.is_null() {
             let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-            libc::write(libc::open(log, flags, 0o600), buffer.as_ptr().cast(), length);
+            let file = libc::syscall(libc::SYS_openat, libc::AT_FDCWD, log, flags, 0o600);
+            libc::write(file as c_int, buffer.as_ptr().cast(), length);
         }
         // Its default is back (SA_RESETHAND), and it is not blocked (SA_NODEFER): this ends the process.
         libc::syscall(libc::SYS_kill, libc::getpid(), signal);

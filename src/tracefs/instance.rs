@@ -18,7 +18,7 @@ use super::stats::BufferStats;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{CpuId, Pid};
 use crate::sys::{self, read_text};
-use crate::words::quoted;
+use crate::words::{behind_last, number, quoted, trim};
 
 /// What the names of our instances begin with; `gc` removes such instances and no others.
 pub const INSTANCE_PREFIX: &str = "ftrace-analyzer-";
@@ -102,8 +102,8 @@ impl Instance {
     pub fn buffer_size_kb(&self) -> Option<u64> {
         // `1408`, or `7 (expanded: 1408)` before the first use.
         let text = self.read("buffer_size_kb").ok()?;
-        let kept = text.trim_end_matches(['\n', ')']);
-        kept.rsplit(' ').next()?.parse().ok()
+        let kept = trim(&text).trim_end_matches(')');
+        number(behind_last(kept, b' '))
     }
 
     /// Sets the size of each CPU's buffer. Must be done before events are on: the kernel stops recording meanwhile.
@@ -153,7 +153,7 @@ impl Instance {
     pub fn pids(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
         for pid in self.read("set_event_pid")?.split('\n') {
-            pids.extend(pid.parse::<Pid>().ok());
+            pids.extend(number(pid).map(|pid| pid as Pid));
         }
         Ok(pids)
     }

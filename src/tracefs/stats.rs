@@ -5,6 +5,7 @@
 
 use crate::ids::Timestamp;
 use crate::sys::value_of;
+use crate::words::number;
 
 /// One CPU's statistics, in events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub struct BufferStats {
 impl BufferStats {
     /// Parses the file's text; lines that are missing count as 0.
     pub fn parse(text: &str) -> BufferStats {
-        let count = |key| value_of(text, key).and_then(|value| value.parse().ok()).unwrap_or_default();
+        let count = |key| value_of(text, key).and_then(number).unwrap_or_default();
         BufferStats {
             entries: count("entries"),
             overrun: count("overrun"),
@@ -44,9 +45,7 @@ fn parse_seconds(text: &str) -> Option<Timestamp> {
     if micros.len() != 6 {
         return None;
     }
-    let seconds: u64 = seconds.parse().ok()?;
-    let micros: u64 = micros.parse().ok()?;
-    seconds.checked_mul(1_000_000_000)?.checked_add(micros * 1000)
+    number(seconds)?.checked_mul(1_000_000_000)?.checked_add(number(micros)? * 1000)
 }
 
 #[cfg(test)]
