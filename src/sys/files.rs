@@ -7,7 +7,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
@@ -219,7 +219,8 @@ pub fn make_private(path: &Path) -> io::Result<()> {
 }
 
 /// Mounts a file system of the kernel's own, by its name, for looking at it and no more.
-pub fn mount(name: &CStr, place: &Path) -> Result<(), Errno> {
+pub fn mount(name: &str, place: &Path) -> Result<(), Errno> {
+    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
     let place = CString::new(place.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     // SAFETY: strings that end in NUL.

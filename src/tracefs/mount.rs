@@ -4,7 +4,6 @@
 //! sysvinit images mount debugfs only, which automounts tracefs below it; systemd mounts /sys/kernel/tracing.
 //! Source: proc_pid_mountinfo(5); fs/tracefs/inode.c.
 
-use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
 use super::instance::INSTANCE_PREFIX;
@@ -14,12 +13,6 @@ use crate::words::split_once;
 
 /// Where the kernel offers a directory to mount tracefs on.
 pub const TRACEFS_PATH: &str = "/sys/kernel/tracing";
-
-/// Its name, for mounting it.
-const TRACEFS: &CStr = match CStr::from_bytes_with_nul(b"tracefs\0") {
-    Ok(name) => name,
-    Err(_) => panic!(),
-};
 
 /// A mounted tracefs.
 #[derive(Clone, Debug)]
@@ -92,7 +85,7 @@ impl Tracefs {
             return Ok(found);
         }
         let root = Path::new(TRACEFS_PATH);
-        if let Err(errno) = sys::mount(TRACEFS, root) {
+        if let Err(errno) = sys::mount("tracefs", root) {
             return Err(match errno {
                 nix::Error::ENODEV | nix::Error::ENOENT => {
                     Error::unsupported("tracefs").hint("build the kernel with CONFIG_FTRACE and CONFIG_FTRACE_SYSCALLS")
