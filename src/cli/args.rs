@@ -283,7 +283,6 @@ mod tests {
             ("list --mode x", "list takes no --mode"),
             ("list --dir", "--dir needs a value"),
             ("list --dir a --dir b", "--dir is given twice"),
-            ("hook", "<start or stop> is missing"),
             ("hook start a", "there is an argument too many: \"a\""),
             ("hook start --json", "hook start takes no --json"),
         ] {

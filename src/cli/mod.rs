@@ -41,6 +41,11 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Err(error) => return fail("", &error),
     };
     let words = words.get(skip..).unwrap_or_default();
+    let first = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    if grammar.verb == Verb::Hook && !matches!(&*first, "--help" | "help") {
+        let error = Error::usage(format!("there is no hook {}", Quoted(&first)));
+        return refuse(grammar, words, &error.hint("there are hook start and hook stop"));
+    }
     let (args, end) = match args::read(grammar, words) {
         Ok(Some(read)) => read,
         Ok(None) => return finish("", help(grammar)),
@@ -50,10 +55,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Verb::HookStart => return hook::main(&args, hook::start),
         Verb::HookStop => return hook::main(&args, hook::stop),
         Verb::Run => return run::main(&args, words.get(end..).unwrap_or_default()),
-        Verb::Top | Verb::Hook => {
-            let error = Error::usage(format!("there is no hook {}", Quoted(args.word.unwrap_or_default())));
-            return refuse(grammar, words, &error.hint("there are hook start and hook stop"));
-        }
+        Verb::Top | Verb::Hook => Ok(exit::USAGE),
         Verb::Attach => attach::main(&args),
         Verb::Follow => follow::main(&args),
         Verb::Stop => stop::main(&args),

@@ -56,7 +56,7 @@ const fn row(verb: Verb, name: &'static str, options: &'static str, word: &'stat
 /// All of them. `tests/tables/generate` puts the texts of `src/cli/help/` in this order.
 pub static VERBS: [Grammar; 12] = [
     row(Verb::Top, "", "", ""),
-    row(Verb::Hook, "hook", "", "<start or stop>"),
+    row(Verb::Hook, "hook", "", ""),
     row(Verb::HookStart, "hook start", record!(" --if-annotation --strict"), ""),
     row(Verb::HookStop, "hook stop", "--report --dir --strict", ""),
     row(Verb::Run, "run", record!(" --output --color --quiet"), COMMAND),
