@@ -131,6 +131,7 @@ fn counts_are_told_while_it_runs_and_what_a_killed_recorder_counted_is_kept() {
         assert!(seen.contains("# recording not ended: it still runs"), "{seen}");
         let list = live.bin(&["list"]).expect_code(0).stdout;
         assert!(list.lines().any(|line| line.contains(&id) && line.contains(" running ") && line.contains(" count ")));
+        assert!(!list.lines().any(|line| line.contains(&id) && line.ends_with(" 0 B")), "its file has a size:\n{list}");
         let follow = live.bin(&["follow", &id]).expect_code(2);
         assert!(follow.stderr.contains("mode count"), "{}", follow.stderr);
         let dat = live.bin(&["report", &id, "--format", "trace-dat", "-o", "/dev/null"]).expect_code(2);

@@ -31,8 +31,9 @@ struct Tally {
 fn tally(dir: &Path, meta: &Meta, finished: bool) -> Result<Tally> {
     let kept = dir.join("counts");
     let recording = Recording::open(dir)?;
-    let bytes = recording.bytes();
+    let mut bytes = recording.bytes();
     if let (true, Some(arch)) = (meta.counts_only(), meta.arch()) {
+        bytes = dir.join(CallCounts::FILE).metadata().map_or(0, |file| file.len());
         let counts = CallCounts::load(dir)?;
         let calls = counts.calls(arch).iter().fold(counts.others, |sum, call| sum.saturating_add(call.calls));
         let lost = counts.dropped + if meta.stats.is_empty() { counts.lost } else { meta.lost() };
