@@ -22,6 +22,10 @@ pub(super) const FAILED: &str = "ret<0&&ret>=-4095";
 /// Condition of what may be a new task's return from the call that made it.
 pub(super) const ZERO: &str = "ret==0";
 
+/// What a C library or Go's runtime calls first: the numbers of a machine's two ABIs have none in common, so the enter of
+/// one tells which ABI the program is of.
+pub(super) const STARTS: &str = "brk,set_tid_address,sched_getaffinity";
+
 /// Beginning of a trigger. 1024 numbers are twice what any machine has calls; the kernel allocates them at once.
 const HISTOGRAM: &str = "hist:keys=id:size=1024";
 
@@ -99,6 +103,10 @@ impl Plan {
                         Some(["counted from events, for the kernel takes no histograms: ", &why.to_string()].concat())
                 }
             }
+        }
+        if let (Some((_, enters)), true) = (plan.counted.first_mut(), arch.compat_abi().is_some()) {
+            enters.push_str("||");
+            enters.push_str(&any_of(STARTS, arch));
         }
         // One filter an event: the last stays.
         for (event, filter) in &plan.counted {
