@@ -69,7 +69,9 @@ impl Noise {
             command = Command::new("nice");
             command.args(["-n", "19"]).arg(work().unwrap());
         }
-        Noise(command.args(["loop", "2000000000"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+        command.args(["loop", "2000000000"]).stdin(Stdio::null()).stdout(Stdio::null());
+        // A test that fails on a board aborts: who holds its output then holds up all.
+        Noise(command.stderr(Stdio::null()).spawn().unwrap())
     }
 }
 
@@ -214,8 +216,9 @@ fn calls_of_32_bit_programs_are_counted_by_their_own_numbers() {
     // All of it has room in the buffer, however busy the machine is.
     for mode in MODES {
         let (_, alone) = record(&live, &["--mode", mode], &["work32", "loop", "20000"]);
-        let abis: Vec<_> = table(&alone).into_keys().map(|(abi, _)| abi).collect();
-        assert!(abis.iter().all(|abi| abi == "i386" || abi == "arm"), "{mode}: {alone}");
+        // On arm64 the runtime's execve keeps its own number.
+        let mut others = table(&alone).into_keys().filter(|(_, name)| name != "execve");
+        assert!(others.all(|(abi, _)| abi == "i386" || abi == "arm"), "{mode}: {alone}");
         assert_eq!(of(&table(&alone), "getppid"), [(20_000, 0)]);
         assert_eq!(alone["mixed_abis"], false);
         let args = ["work", "chain", "900000", "/bin/work32", "loop", "20000"];
