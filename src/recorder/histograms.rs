@@ -163,6 +163,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn first_calls_tell_the_abis_apart_by_their_numbers() {
+        for arch in [Arch::X86_64, Arch::Aarch64] {
+            let numbers = |abi| STARTS.split(',').map(move |name| number(abi, name));
+            let native: Vec<_> = numbers(arch.native_abi()).collect();
+            assert!(native.iter().all(Option::is_some));
+            assert!(numbers(arch.compat_abi().unwrap()).all(|nr| nr.is_some() && !native.contains(&nr)), "{arch:?}");
+        }
+    }
+
+    #[test]
     fn enters_are_counted_where_exits_do_not_tell_and_never_those_of_write() {
         let enters = |arch| any_of(ENTERS, arch);
         assert_eq!(enters(Arch::X86_64), "id==60||id==231||id==15||id==252||id==119||id==173");
