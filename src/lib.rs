@@ -17,6 +17,7 @@ pub mod words;
 pub mod ringbuf;
 
 pub mod format;
+pub mod packed;
 pub mod syscalls;
 
 // 2 the live kernel: the only modules that touch /sys and /proc

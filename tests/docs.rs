@@ -2,9 +2,7 @@
 //! What is written about the program is held against the program: the texts of `--help`, the manual page, and the paths
 //! that the documents name.
 //!
-//! The texts of `--help` stand in `tests/golden/help/`. When a change is meant: `GOLDEN_UPDATE=1 cargo test --test docs`,
-//! then read the difference before committing it. The test with the variable set writes the files and fails, so that it
-//! cannot stay set unnoticed.
+//! The texts of `--help` are written in `src/cli/help/`; `tests/tables/generate` packs them for the program.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
@@ -109,24 +107,17 @@ fn tagged(section: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn help_is_as_it_was() {
-    let dir = root().join("tests/golden/help");
-    let mut updated = false;
+fn help_is_what_is_written() {
+    let dir = root().join("src/cli/help");
     let mut names = BTreeSet::new();
     for words in HELPS {
         let name = if words.is_empty() { "top.txt".to_owned() } else { format!("{}.txt", words.replace(' ', "-")) };
-        let (path, text) = (dir.join(&name), help(words));
+        let path = dir.join(&name);
+        assert_eq!(help(words), read(&path), "{}: run tests/tables/generate", path.display());
         names.insert(name);
-        if std::env::var_os("GOLDEN_UPDATE").is_some() {
-            std::fs::write(&path, text).unwrap();
-            updated = true;
-        } else {
-            assert_eq!(text, read(&path), "{} (see the head of tests/docs.rs)", path.display());
-        }
     }
-    assert!(!updated, "{} was written; unset GOLDEN_UPDATE and look at the difference", dir.display());
     let there = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(there.collect::<BTreeSet<_>>(), names, "files in tests/golden/help that no verb has");
+    assert_eq!(there.collect::<BTreeSet<_>>(), names, "files in src/cli/help that no verb has");
 }
 
 #[test]

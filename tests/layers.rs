@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Modules by layer, lowest first. Within a layer modules may use one another, save where [`STRANGERS`] says otherwise.
 const LAYERS: [&[&str]; 7] = [
     &["arch", "calendar", "error", "ids", "json", "record", "words"],
-    &["format", "ringbuf", "syscalls"],
+    &["format", "packed", "ringbuf", "syscalls"],
     &["proc", "sys", "tracefs"],
     &["oci", "recording", "tasks"],
     &["calls"],
@@ -34,7 +34,8 @@ const STRANGERS: [(&str, &[&str]); 7] = [
 const SIZE_MAX: usize = 20 << 10;
 
 /// Tables made by a script.
-const GENERATED: [&str; 7] = [
+const GENERATED: [&str; 8] = [
+    "cli/help_table.rs",
     "syscalls/class_table.rs",
     "syscalls/table.rs",
     "syscalls/errno_table.rs",
@@ -190,7 +191,9 @@ fn only_sys_has_unsafe_code() {
 fn pure_decoding_allocates_nothing_and_panics_nowhere() {
     let pure = |source: &&Source| layer(source.module()) == Some(1) && !source.is_test();
     // What it unpacks needs a place.
-    for source in sources().iter().filter(pure).filter(|source| source.name != "syscalls/packed.rs") {
+    for source in
+        sources().iter().filter(pure).filter(|source| source.name != "packed.rs" && source.name != "syscalls/packed.rs")
+    {
         for word in
             ["Vec<", "Vec::", "vec!", "String", "Box<", "Box::", "format!", "to_owned()", "to_string()", "std::"]
         {

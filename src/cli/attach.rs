@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `attach`: records what already runs, in the foreground.
 
-use super::args::Attach;
+use super::args::{record_options, Args};
 use super::{follow, out, stop};
 use crate::error::{Error, Kind, Quoted, Result};
 use crate::ids::{ContainerId, Pid};
@@ -49,18 +49,15 @@ fn target(label: String, container: ContainerMeta, mut pids: Vec<Pid>) -> Target
     }
 }
 
-pub fn main(args: &Attach) -> Result<u8> {
-    let options = args.record_options()?;
-    let target = find_target(&args.target)?;
+pub fn main(args: &Args) -> Result<u8> {
+    let options = record_options(args)?;
+    let wanted = args.word();
+    let target = find_target(wanted)?;
     let session = Session::start(&target, &options)?;
     let dir = session.dir().to_owned();
     let threads = target.threads().len();
     let of = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
-    out::note(&format!(
-        "recording {of} of {} to {}; Ctrl-C or ftrace-analyzer stop ends it\n",
-        &*args.target,
-        dir.display()
-    ));
+    out::note(&format!("recording {of} of {} to {}; Ctrl-C or ftrace-analyzer stop ends it\n", wanted, dir.display()));
     let meta = Recording::read_meta(&dir)?;
     follow::tell_unfiltered(&meta);
     let ending = session.run();

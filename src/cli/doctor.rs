@@ -6,7 +6,7 @@
 use core::fmt::{self, Write};
 use std::path::Path;
 
-use super::args::{self, Doctor};
+use super::args::{self, Args};
 use super::{out, units};
 use crate::error::{exit, Result};
 use crate::format::{parse_header_page, Schema};
@@ -317,7 +317,7 @@ fn check_space(findings: &mut Findings, tracefs: Option<&Tracefs>, dir: &Path) {
     }
 }
 
-pub fn main(args: &Doctor) -> Result<u8> {
+pub fn main(args: &Args) -> Result<u8> {
     let json = args.json.then(|| {
         let mut json = Json::new();
         json.begin_array();

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::Follow;
+use super::args::Args;
 use super::out;
 use crate::error::{exit, Result};
 use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned, DATA_NOTE, FILTER_NOTE};
@@ -121,8 +121,8 @@ pub fn tell_unfiltered(meta: &Meta) {
     }
 }
 
-pub fn main(args: &Follow) -> Result<u8> {
-    let state = find_running(&args.id)?;
+pub fn main(args: &Args) -> Result<u8> {
+    let state = find_running(args.word())?;
     needs_events(&Recording::open(Path::new(&state.recording))?)?;
     let how = (args.with_runtime, out::colour(args.color, Stdio::Out, false)?);
     let code = print(Path::new(&state.recording), Box::new(Stdio::Out), how, &mut || false)?;

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use super::args::{dir, number, Gc};
+use super::args::{dir, number, Args};
 use super::out;
 use super::units::{SIZE, TIME};
 use crate::error::{exit, Result};
 use crate::recorder;
 
-pub fn main(args: &Gc) -> Result<u8> {
+pub fn main(args: &Args) -> Result<u8> {
     let base = dir(args.dir);
     let max_total = number("--max-total", args.max_total, 0, &SIZE)?;
     let max_age = number("--max-age", args.max_age, 0, &TIME)?;

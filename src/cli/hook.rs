@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{self, bad_value, Hook, HookStart, HookStop, HookVerb};
+use super::args::{self, bad_value, record_options, Args};
 use super::{out, report, select};
 use crate::error::{exit, Error, Quoted, Result};
 use crate::oci::{parse_state, State, STATE_MAX};
@@ -29,14 +29,10 @@ const DISCARD_MAX: usize = 16 << 20;
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a hook and decides what its failure means.
-pub fn main(hook: &Hook) -> u8 {
-    let (strict, result) = match &hook.verb {
-        HookVerb::Start(args) => (args.strict, start(args)),
-        HookVerb::Stop(args) => (args.strict, stop(args)),
-    };
-    match result {
+pub fn main(args: &Args, hook: fn(&Args) -> Result<()>) -> u8 {
+    match hook(args) {
         Ok(()) => exit::OK,
-        Err(error) => fail(&error, strict),
+        Err(error) => fail(&error, args.strict),
     }
 }
 
@@ -75,7 +71,7 @@ fn read_state() -> Result<State> {
 }
 
 /// An annotation that a container must carry to be recorded: `KEY` or `KEY=VALUE`.
-fn condition(args: &HookStart) -> Result<Option<(&str, Option<&str>)>> {
+fn condition(args: &Args) -> Result<Option<(&str, Option<&str>)>> {
     let Some(text) = args.if_annotation.as_deref() else { return Ok(None) };
     let (key, value) = match text.split_once('=') {
         Some((key, value)) => (key, Some(value)),
@@ -111,8 +107,9 @@ fn describe(state: &State) -> ContainerMeta {
     }
 }
 
-fn start(args: &HookStart) -> Result<()> {
-    let mut options = args.record_options()?;
+/// `hook start`.
+pub fn start(args: &Args) -> Result<()> {
+    let mut options = record_options(args)?;
     let condition = condition(args)?;
     let state = read_state()?;
     if !is_wanted(condition, &state) {
@@ -160,7 +157,8 @@ fn named(why: Error, state: &State) -> Error {
     why.told_as(text)
 }
 
-fn stop(args: &HookStop) -> Result<()> {
+/// `hook stop`.
+pub fn stop(args: &Args) -> Result<()> {
     let state = read_state()?;
     let id = state.id.as_str();
     match find_container_recorder(id) {

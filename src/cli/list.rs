@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::args::{self, List};
+use super::args::{self, Args};
 use super::{out, select, units};
 use crate::calendar::Utc;
 use crate::error::{exit, Result};
@@ -205,7 +205,7 @@ fn push_blanks(text: &mut String, count: usize) {
     }
 }
 
-pub fn main(args: &List) -> Result<u8> {
+pub fn main(args: &Args) -> Result<u8> {
     let live = running();
     let base = args::dir(args.dir);
     let mut rows = Rows {

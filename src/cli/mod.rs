@@ -8,6 +8,8 @@ mod attach;
 mod doctor;
 mod follow;
 mod gc;
+mod help;
+mod help_table;
 mod hook;
 mod list;
 mod out;
@@ -16,68 +18,89 @@ mod run;
 mod select;
 mod stop;
 mod units;
+mod verbs;
 
 use std::ffi::OsString;
 
 use argh::FromArgs;
 
-use self::args::{Top, Verb};
+use self::args::Args;
+use self::verbs::{Grammar, Verb};
 use crate::error::{exit, Error, Quoted, Result};
 use crate::words::split_once;
 
 /// Runs the program with these arguments, the program's name first; gives its exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {
-    // What follows `--` is another program's command line and need not be text.
-    let split = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
-    let (ours, theirs) = arguments.split_at(split);
-    let mut words = Vec::with_capacity(ours.len());
-    for word in ours.iter().skip(1) {
+    let words = arguments.get(1..).unwrap_or_default();
+    if matches!(words, [word] if word == "--version" || word == "-V") {
+        return finish("", out::print(version().as_bytes()).map(|()| exit::OK));
+    }
+    let (grammar, skip) = match verbs::find(words) {
+        Ok(found) => found,
+        Err(error) => return fail("", &error),
+    };
+    let words = words.get(skip..).unwrap_or_default();
+    // Another program's command line need not be text.
+    let end = if grammar.verb == Verb::Run { verbs::command_begin(words) } else { words.len() };
+    let (ours, command) = words.split_at(end);
+    let args = match read(grammar, ours) {
+        Ok(Some(args)) => args,
+        Ok(None) => return exit::OK,
+        Err(error) => return refuse(grammar, ours, &error),
+    };
+    let result = match grammar.verb {
+        Verb::HookStart => return hook::main(&args, hook::start),
+        Verb::HookStop => return hook::main(&args, hook::stop),
+        Verb::Run => return run::main(&args, command),
+        Verb::Top | Verb::Hook => Ok(exit::USAGE),
+        Verb::Attach => attach::main(&args),
+        Verb::Follow => follow::main(&args),
+        Verb::Stop => stop::main(&args),
+        Verb::List => list::main(&args),
+        Verb::Report => report::main(&args),
+        Verb::Doctor => doctor::main(&args),
+        Verb::Gc => gc::main(&args),
+    };
+    finish(grammar.name, result)
+}
+
+/// Reads a verb's words; none if they ask for help, which is then given.
+fn read(grammar: &Grammar, words: &[OsString]) -> Result<Option<Args>> {
+    let mut texts = Vec::with_capacity(words.len());
+    for word in words {
         match word.to_str() {
-            Some(word) => words.push(word),
+            Some(text) => texts.push(text),
             None => {
-                let verb = words.first().copied().unwrap_or_default();
                 let shown = word.to_string_lossy();
-                return refuse(verb, ours, &Error::usage(format!("the argument {} is not UTF-8", Quoted(&shown))));
+                return Err(Error::usage(format!("the argument {} is not UTF-8", Quoted(&shown))));
             }
         }
     }
-    if matches!(words.as_slice(), ["--version" | "-V"]) {
-        return finish("", out::print(version().as_bytes()).map(|()| exit::OK));
+    if grammar.verb == Verb::Top && texts.is_empty() {
+        texts.push("--help");
     }
-    if words.is_empty() {
-        words.push("--help");
-    }
-    let top = match Top::from_args(&["ftrace-analyzer"], &words) {
-        Ok(top) => top,
-        Err(early) if early.status.is_ok() => {
-            return finish("", out::print(early.output.as_bytes()).map(|()| exit::OK))
-        }
-        Err(early) => {
-            let verb = words.first().copied().unwrap_or_default();
-            return refuse(verb, ours, &usage_error(early.output.trim_end()));
+    let args = match Args::from_args(&[grammar.name], &texts) {
+        Ok(args) => args,
+        Err(early) if early.status.is_err() => return Err(usage_error(early.output.trim_end())),
+        Err(_) => {
+            // `help report` means `report --help`.
+            let of = match grammar.verb {
+                Verb::Top => verbs::find(words.get(1..).unwrap_or_default())?.0,
+                _ => grammar,
+            };
+            return out::print(&help::text(of.verb)).map(|()| None);
         }
     };
-    let verb = top.verb.name();
-    let result = match top.verb {
-        Verb::Hook(hook) => return hook::main(&hook),
-        Verb::Run(run) => return run::main(&run, theirs.get(1..)),
-        Verb::Attach(attach) => attach::main(&attach),
-        Verb::Follow(follow) => follow::main(&follow),
-        Verb::Stop(stop) => stop::main(&stop),
-        Verb::List(list) => list::main(&list),
-        Verb::Report(report) => report::main(&report),
-        Verb::Doctor(doctor) => doctor::main(&doctor),
-        Verb::Gc(gc) => gc::main(&gc),
-    };
-    finish(verb, result)
+    verbs::check(grammar, &args)?;
+    Ok(Some(args))
 }
 
 /// The end of a wrong command line; that of a hook must not keep a container from starting.
-fn refuse(verb: &str, ours: &[OsString], error: &Error) -> u8 {
-    if verb == "hook" {
+fn refuse(grammar: &Grammar, ours: &[OsString], error: &Error) -> u8 {
+    if matches!(grammar.verb, Verb::Hook | Verb::HookStart | Verb::HookStop) {
         return hook::fail(error, ours.iter().any(|word| word == "--strict"));
     }
-    fail(verb, error)
+    fail(grammar.name, error)
 }
 
 /// argh's text, as a sentence of ours.

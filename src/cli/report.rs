@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{self, bad_value, Report, Word};
+use super::args::{self, bad_value, Args, Word};
 use super::{out, select};
 use crate::error::{exit, Error, Quoted, Result};
 use crate::recorder::{running, Client};
@@ -34,7 +34,7 @@ impl Format {
     }
 }
 
-fn format_of(args: &Report) -> Result<Format> {
+fn format_of(args: &Args) -> Result<Format> {
     match args.format.as_deref().unwrap_or("text") {
         "text" if args.json => Ok(Format::Json),
         "text" => Ok(Format::Text),
@@ -71,7 +71,7 @@ fn bring_up_to_date(dir: &Path) -> Result<bool> {
     Ok(false)
 }
 
-fn filter_of(args: &Report, recording: &Recording) -> Result<Filter> {
+fn filter_of(args: &Args, recording: &Recording) -> Result<Filter> {
     let meta = &recording.meta;
     let syscalls = match &args.syscalls {
         None => None,
@@ -131,7 +131,7 @@ pub fn print_text(dir: &Path, to: &mut dyn Write, colour: bool) -> Result<()> {
 }
 
 /// What does not go together with a binary form.
-fn check_binary(args: &Report, format: Format) -> Result<()> {
+fn check_binary(args: &Args, format: Format) -> Result<()> {
     if !format.is_binary() {
         return Ok(());
     }
@@ -161,13 +161,13 @@ fn check_binary(args: &Report, format: Format) -> Result<()> {
     }
 }
 
-pub fn main(args: &Report) -> Result<u8> {
+pub fn main(args: &Args) -> Result<u8> {
     let format = format_of(args)?;
     check_binary(args, format)?;
     if format == Format::Summary && !args.merge_log.is_empty() {
         return Err(Error::usage("--merge-log is for the formats text and json"));
     }
-    let dir = select::find_recording(&args::dir(args.dir), args.recording.as_deref())?;
+    let dir = select::find_recording(&args::dir(args.dir), args.words.first().map(|word| &**word))?;
     let (recording, killed) = open(&dir)?;
     let options = Options {
         filter: filter_of(args, &recording)?,

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::{execvp, pipe2, Pid as NixPid};
 
-use super::args::Run;
+use super::args::{record_options, Args};
 use super::{follow, out, report};
 use crate::error::{exit, Error, Result};
 use crate::ids::Pid;
@@ -88,17 +88,19 @@ fn status_code(status: WaitStatus) -> Option<u8> {
 }
 
 /// Runs the verb; every failure of ours is exit code 125, so that it is not taken for the command's.
-pub fn main(args: &Run, behind_dashes: Option<&[OsString]>) -> u8 {
+pub fn main(args: &Args, command: &[OsString]) -> u8 {
     let colour = || out::colour(args.color, Stdio::Err, args.output.is_some());
-    let (options, colour) = match args.record_options().and_then(|options| Ok((options, colour()?))) {
+    let (options, colour) = match record_options(args).and_then(|options| Ok((options, colour()?))) {
         Ok(both) => both,
         Err(error) => {
             out::complain("run", &error);
             return error.exit_code();
         }
     };
-    let words: Vec<OsString> = args.command.iter().map(|word| OsString::from(&**word)).collect();
-    let command = behind_dashes.unwrap_or(&words);
+    let command = match command {
+        [dashes, command @ ..] if dashes == "--" => command,
+        _ => command,
+    };
     if command.is_empty() {
         let error = Error::usage("no command is given").hint("ftrace-analyzer run -- COMMAND [ARGUMENT…]");
         out::complain("run", &error);
@@ -113,7 +115,7 @@ pub fn main(args: &Run, behind_dashes: Option<&[OsString]>) -> u8 {
     }
 }
 
-fn trace(args: &Run, options: &RecordOptions, colour: bool, command: &[OsString]) -> Result<u8> {
+fn trace(args: &Args, options: &RecordOptions, colour: bool, command: &[OsString]) -> Result<u8> {
     let words = command.iter().map(to_c).collect::<Result<Vec<CString>>>()?;
     let mut output = out::open(args.output.as_deref(), Stdio::Err)?;
     let mut held = hold(&words)?;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::Stop;
+use super::args::Args;
 use super::{out, units};
 use crate::error::{exit, Error, Result};
 use crate::recorder::{end_recorder, find_running};
@@ -13,8 +13,8 @@ use crate::recording::{CallCounts, EndState, Recording};
 /// How long completing may take: draining hundreds of megabytes to slow flash.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn main(args: &Stop) -> Result<u8> {
-    let running = find_running(&args.id)?;
+pub fn main(args: &Args) -> Result<u8> {
+    let running = find_running(args.word())?;
     if !end_recorder(&running, PATIENCE)? {
         let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
         return Err(Error::sys(format!("end the recording {}", running.unit()), late));

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The verbs: their names, which options each takes, and which words.
+
+use std::ffi::OsString;
+
+use super::args::{Args, SWITCHES};
+use crate::error::{Error, Quoted, Result};
+use crate::syscalls::nearest_of;
+
+/// What the program can be told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// None: only `--help` goes with it.
+    Top,
+    /// Without what the hook is to do.
+    Hook,
+    HookStart,
+    HookStop,
+    Run,
+    Attach,
+    Follow,
+    Stop,
+    List,
+    Report,
+    Doctor,
+    Gc,
+}
+
+/// The options of what is recorded.
+macro_rules! record {
+    ($more:literal) => {
+        concat!(
+            "--mode --buffer-size-kb --max-size --max-age --name --strings --data --dir --syscalls --errors-only",
+            $more
+        )
+    };
+}
+
+/// What is to be known of a verb to read its words.
+pub struct Grammar {
+    pub verb: Verb,
+    /// As it is written.
+    pub name: &'static str,
+    /// The options it takes, separated by blanks.
+    pub options: &'static str,
+    /// Its word, as the usage line has it, in brackets where it may be left out; empty if there is none.
+    pub word: &'static str,
+}
+
+const fn row(verb: Verb, name: &'static str, options: &'static str, word: &'static str) -> Grammar {
+    Grammar { verb, name, options, word }
+}
+
+/// All of them. `tests/tables/generate` puts the texts of `src/cli/help/` in this order.
+pub static VERBS: [Grammar; 12] = [
+    row(Verb::Top, "", "", ""),
+    row(Verb::Hook, "hook", "", ""),
+    row(Verb::HookStart, "hook start", record!(" --if-annotation --strict"), ""),
+    row(Verb::HookStop, "hook stop", "--report --dir --strict", ""),
+    // Its words are another program's command line.
+    row(Verb::Run, "run", record!(" --output --color --quiet"), ""),
+    row(Verb::Attach, "attach", record!(""), "<target>"),
+    row(Verb::Follow, "follow", "--with-runtime --color", "<id>"),
+    row(Verb::Stop, "stop", "", "<id>"),
+    row(Verb::List, "list", "--json --dir", ""),
+    row(
+        Verb::Report,
+        "report",
+        "--format --json --output --syscalls --errors-only --pid --comm --since --until --min-duration \
+         --container-only --with-runtime --merge-log --color --dir",
+        "[<recording>]",
+    ),
+    row(Verb::Doctor, "doctor", "--json --dir", ""),
+    row(Verb::Gc, "gc", "--max-total --max-age --dir", ""),
+];
+
+fn of(verb: Verb) -> &'static Grammar {
+    VERBS.iter().find(|row| row.verb == verb).unwrap_or(&VERBS[0])
+}
+
+/// Finds the verb that the arguments begin with, and how many words its name has.
+pub fn find(arguments: &[OsString]) -> Result<(&'static Grammar, usize)> {
+    let Some(first) = arguments.first() else { return Ok((of(Verb::Top), 0)) };
+    let name = first.to_str().unwrap_or_default();
+    if name.starts_with('-') || name == "help" {
+        return Ok((of(Verb::Top), 0));
+    }
+    let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
+        let error = Error::usage(format!("there is no command {}", Quoted(&first.to_string_lossy())));
+        return Err(match nearest_of(name, &mut VERBS.iter().map(|verb| verb.name)) {
+            Some(near) => error.hint(["did you mean ", near, "?"].concat()),
+            _ => error.hint("--help tells what there is"),
+        });
+    };
+    match verb.verb {
+        Verb::Hook => Ok(match arguments.get(1).and_then(|word| word.to_str()) {
+            Some("start") => (of(Verb::HookStart), 2),
+            Some("stop") => (of(Verb::HookStop), 2),
+            _ => (verb, 1),
+        }),
+        _ => Ok((verb, 1)),
+    }
+}
+
+/// Where the command line of another program begins: the first word that is neither an option nor the value of one.
+pub fn command_begin(words: &[OsString]) -> usize {
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        match word.to_str() {
+            Some("--" | "") | None => break,
+            Some("--help" | "help") => at += 1,
+            Some(option) if SWITCHES.contains(&option) => at += 1,
+            Some(option) if option.starts_with('-') => at += 2,
+            _ => break,
+        }
+    }
+    at.min(words.len())
+}
+
+/// Refuses what the verb does not take.
+pub fn check(verb: &Grammar, args: &Args) -> Result<()> {
+    match verb.verb {
+        Verb::Top => return Err(Error::usage("no command is given")),
+        Verb::Hook => return Err(Error::usage("there are hook start and hook stop")),
+        _ => {}
+    }
+    for (given, option) in args.options() {
+        if given && !verb.options.split(' ').any(|taken| taken == option) {
+            return Err(Error::usage([verb.name, " takes no ", option].concat()));
+        }
+    }
+    let takes = usize::from(!verb.word.is_empty());
+    match args.words.get(takes) {
+        Some(word) => Err(Error::usage(format!("there is an argument too many: {}", Quoted(word)))),
+        None if args.words.len() < takes && !verb.word.starts_with('[') => {
+            Err(Error::usage(format!("{} is missing", verb.word)))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use argh::FromArgs;
+
+    use super::*;
+    use crate::cli::help;
+
+    fn arguments(line: &str) -> Vec<OsString> {
+        line.split_ascii_whitespace().map(OsString::from).collect()
+    }
+
+    /// The options that a help explains, without `--help`, and the short names among them.
+    fn explained(verb: Verb) -> (BTreeSet<String>, Vec<String>) {
+        let text = String::from_utf8(help::text(verb)).unwrap();
+        let part = text.split("\nOptions:\n").nth(1).unwrap().split("\n\n").next().unwrap().to_owned();
+        let (mut long, mut short) = (BTreeSet::new(), Vec::new());
+        for word in part.lines().filter(|line| line.starts_with("  -")).flat_map(str::split_ascii_whitespace) {
+            let word = word.trim_end_matches(',');
+            match word.strip_prefix("--") {
+                Some("help") => {}
+                Some(_) => drop(long.insert(word.to_owned())),
+                None if word.starts_with('-') && word.len() == 2 => short.push(word.to_owned()),
+                None => {}
+            }
+        }
+        (long, short)
+    }
+
+    #[test]
+    fn each_verb_takes_the_options_that_its_help_explains_and_refuses_the_others() {
+        for grammar in &VERBS {
+            let (long, short) = explained(grammar.verb);
+            let taken: BTreeSet<String> = grammar.options.split_ascii_whitespace().map(str::to_owned).collect();
+            assert_eq!(taken, long, "{}", grammar.name);
+            let words: &[&str] = if grammar.word.starts_with('<') { &["word"] } else { &[] };
+            let all = Args::from_args(&[], &[]).unwrap().options();
+            for option in all.iter().map(|(_, name)| *name).chain(short.iter().map(|name| &**name)) {
+                let value: &[&str] = if SWITCHES.contains(&option) { &[] } else { &["1"] };
+                let args = Args::from_args(&[], &[&[option], value, words].concat()).unwrap();
+                let given: Vec<&str> =
+                    args.options().iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect();
+                assert_eq!(given.len(), 1, "{option}");
+                let is_taken = long.contains(given[0]);
+                assert_eq!(check(grammar, &args).is_ok(), is_taken, "{} {option}", grammar.name);
+            }
+        }
+    }
+
+    #[test]
+    fn verbs_are_found_by_their_names_and_others_have_a_near_one() {
+        for grammar in &VERBS {
+            let (found, skip) = find(&arguments(grammar.name)).unwrap();
+            assert_eq!((found.verb, skip), (grammar.verb, grammar.name.split_ascii_whitespace().count()));
+        }
+        assert_eq!(find(&arguments("--json report")).unwrap().0.verb, Verb::Top);
+        assert_eq!(find(&arguments("reprot")).map(|_| ()).unwrap_err().remedy(), Some("did you mean report?"));
+        assert!(find(&arguments("frobnicate")).is_err());
+    }
+
+    #[test]
+    fn words_that_a_verb_lacks_or_has_no_use_for_are_refused() {
+        for (line, good) in [
+            ("stop", false),
+            ("stop a", true),
+            ("stop a b", false),
+            ("report", true),
+            ("report a", true),
+            ("report a b", false),
+            ("list", true),
+            ("list a", false),
+            ("hook", false),
+            ("hook start", true),
+            ("hook start a", false),
+        ] {
+            let words = arguments(line);
+            let (grammar, skip) = find(&words).unwrap();
+            let texts: Vec<&str> = words[skip..].iter().map(|word| word.to_str().unwrap()).collect();
+            assert_eq!(check(grammar, &Args::from_args(&[], &texts).unwrap()).is_ok(), good, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_begins_behind_our_own_options() {
+        for (line, begin) in [
+            ("ls -l", 0),
+            ("-q ls", 1),
+            ("--errors-only -o file ls -q", 3),
+            ("--name -- -- ls", 2),
+            ("-- ls", 0),
+            ("-q -- -q", 1),
+            ("--help ls", 1),
+            ("--name", 1),
+            ("", 0),
+        ] {
+            assert_eq!(command_begin(&arguments(line)), begin, "{line}");
+        }
+    }
+}
