@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::drain::Drain;
 use super::histograms::{FAILED, STARTS, ZERO};
-use crate::arch::{Abi, Arch};
+use crate::arch::{kernel_version, Abi, Arch};
 use crate::error::{Error, Result};
 use crate::format::{Event, Schema};
 use crate::ids::{Pid, SyscallNr, Timestamp};
@@ -84,6 +84,10 @@ pub(super) struct Counter {
     unknown: Tasks,
     native_seen: bool,
     compat_seen: bool,
+    /// Execs of the container, the first one included.
+    execs: u64,
+    /// The histograms have what tells whether a native program ran, see [`Counter::has_native`].
+    tells_native: bool,
 }
 
 impl Counter {
@@ -105,6 +109,11 @@ impl Counter {
             unknown: Tasks::default(),
             native_seen: false,
             compat_seen: false,
+            execs: 0,
+            tells_native: match arch.compat_abi() {
+                Some(Abi::I386) => kernel_version(&meta.host.release) >= (5, 4),
+                _ => meta.starts_in_runtime && meta.options.syscalls.is_empty() && !meta.options.errors_only,
+            },
             counts: before.unwrap_or_else(|| {
                 Box::new(CallCounts {
                     format_version: FORMAT_VERSION,
@@ -257,6 +266,7 @@ impl Counter {
                     self.counts.numbers.clear();
                 }
                 if self.hist {
+                    self.execs += u64::from(self.counts.started);
                     self.set_abi(pid, proc::abi(pid));
                 } else {
                     self.execing.set(pid, self.arch.compat_abi().is_some());
@@ -371,11 +381,28 @@ impl Counter {
             return Err(Error::malformed("the kernel's histograms are not those that were made", None));
         }
         self.compat_seen |= private && self.arch.compat_abi() == Some(Abi::Arm);
-        counts.mixed = self.compat_seen && self.native_seen;
-        for count in &mut counts.numbers {
-            count.compat = self.compat_seen && !self.native_seen;
+        let native = self.native_seen || self.has_native();
+        self.counts.mixed = self.compat_seen && native;
+        for count in &mut self.counts.numbers {
+            count.compat = self.compat_seen && !native;
         }
         Ok(())
+    }
+
+    /// Whether a native program ran by what the histograms have of execve, for one that soon becomes another is not seen in
+    /// /proc. On x86_64 the number is that of the new program; on arm64 of the one before, which is the runtime only once.
+    fn has_native(&self) -> bool {
+        let done = |abi| {
+            let nr = number(abi, "execve");
+            let count = self.counts.numbers.iter().find(|count| Some(count.nr) == nr);
+            count.map_or(0, |count| count.exits.saturating_sub(count.errors))
+        };
+        self.tells_native
+            && match self.arch.compat_abi() {
+                Some(Abi::I386) => done(Abi::X86_64) > 0,
+                Some(compat) => self.execs.saturating_sub(done(compat)) > 1,
+                None => false,
+            }
     }
 
     /// Brings the counts up to date and writes them into a directory.
