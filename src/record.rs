@@ -8,7 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::json::Json;
-use crate::words::split_once;
+use crate::words;
 
 /// Deepest nesting that is read, below the outermost object: ours have four levels.
 const DEPTH_MAX: usize = 64;
@@ -92,19 +92,12 @@ macro_rules! record {
 }
 pub(crate) use record;
 
-/// Takes the first name off.
-fn next_name(names: &mut &'static str) -> &'static str {
-    let (name, rest) = split_once(names, " ").unwrap_or_default();
-    *names = rest;
-    name
-}
-
 /// Writes a record as one JSON value.
 pub fn write<'j>(json: &'j mut Json, record: &mut dyn Record) -> &'j mut Json {
     json.begin_object();
     let mut names = record.names();
     record.members(&mut |field| {
-        json.key(next_name(&mut names));
+        json.key(words::next(&mut names).unwrap_or_default());
         match field {
             Field::Bool(value) => json.bool(*value),
             Field::U16(value) => json.u64(u64::from(*value)),
@@ -298,7 +291,7 @@ impl Parser<'_> {
                 Some(Field::Record(record)) => {
                     let mut names = record.names();
                     record.members(&mut |field| {
-                        if next_name(&mut names) == name {
+                        if words::next(&mut names) == Some(&name) {
                             value = Some(self.value(Some(field), depth));
                         }
                     });

@@ -77,6 +77,30 @@ pub fn split_once<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
     }
 }
 
+/// Takes the first word off a list of words with a blank behind each.
+pub fn next<'a>(words: &mut &'a str) -> Option<&'a str> {
+    let (word, rest) = split_once(words, " ")?;
+    *words = rest;
+    Some(word)
+}
+
+/// The word at a place in such a list; empty beyond its end.
+pub fn nth(mut words: &str, at: usize) -> &str {
+    for _ in 0..at {
+        next(&mut words);
+    }
+    next(&mut words).unwrap_or_default()
+}
+
+/// Where such a list has a word.
+pub fn position(mut words: &str, wanted: &str) -> Option<usize> {
+    let mut at = 0;
+    while next(&mut words)? != wanted {
+        at += 1;
+    }
+    Some(at)
+}
+
 /// The first `count` characters, for showing a text of unknown length.
 pub fn beginning(text: &str, count: usize) -> &str {
     let end = text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
@@ -114,6 +138,13 @@ mod tests {
     #[test]
     fn beginnings_end_between_characters() {
         assert_eq!(["", "ab", "abc", "aéb€"].map(|text| beginning(text, 2)), ["", "ab", "ab", "aé"]);
+    }
+
+    #[test]
+    fn words_have_places() {
+        let words = "a bc  d ";
+        assert_eq!([0, 1, 2, 3, 4].map(|at| nth(words, at)), ["a", "bc", "", "d", ""]);
+        assert_eq!(["bc", "d", "c"].map(|word| position(words, word)), [Some(1), Some(3), None]);
     }
 
     #[test]
