@@ -373,6 +373,7 @@ impl Descriptors {
     }
 
     /// The call returned: does what it did, and tells what a new descriptor stands for.
+    #[inline(never)]
     pub fn returned(&mut self, state: &mut State, steps: &mut dyn Steps) {
         let at = usize::from(self.call(&state.call).0);
         let Some((effect, flags)) = EFFECTS.get(at).copied() else { return };
