@@ -138,40 +138,40 @@ fn value(text: &str, key: &str) -> Option<u32> {
 pub fn parse_event(text: &str) -> Result<EventFormat<'_>, FormatError> {
     let mut name = None;
     let mut id = None;
-    for (line, text) in lines(text) {
+    for (_, text) in lines(text) {
         if let Some(value) = text.strip_prefix("name:") {
             name = name.or(Some(trim(value)));
         } else if let Some(value) = text.strip_prefix("ID:") {
             id = id.or(number(trim(value)).and_then(|id| u16::try_from(id).ok()));
-        } else if let Some((_, field)) = declaration(text) {
-            // Records have 16 bits for their fields' places.
-            if !field.is_some_and(|field| field.offset | field.size <= u32::from(u16::MAX)) {
+        }
+    }
+    // Records have 16 bits for their fields' places.
+    check(text, u32::from(u16::MAX))?;
+    Ok(EventFormat { name: name.ok_or(FormatError::NoName)?, id: id.ok_or(FormatError::NoId)?, text })
+}
+
+/// Whether every `field:` line follows the pattern, with an offset and a size up to `max`.
+fn check(text: &str, max: u32) -> Result<(), FormatError> {
+    for (line, text) in lines(text) {
+        if let Some((_, field)) = declaration(text) {
+            if !field.is_some_and(|field| field.offset | field.size <= max) {
                 return Err(FormatError::BadField { line });
             }
         }
     }
-    Ok(EventFormat { name: name.ok_or(FormatError::NoName)?, id: id.ok_or(FormatError::NoId)?, text })
+    Ok(())
 }
-
-/// What the page header must have.
-const PAGE_FIELDS: [&str; 3] = ["timestamp", "commit", "data"];
 
 /// Takes the text of `events/header_page` apart.
 pub fn parse_header_page(text: &str) -> Result<PageLayout, FormatError> {
-    let mut found = [None; 3];
-    for (line, text) in lines(text) {
-        let Some((name, field)) = declaration(text) else { continue };
-        let field = field.ok_or(FormatError::BadField { line })?;
-        // `overwrite` shares the commit word's bytes and tells nothing.
-        if let Some((_, place)) = PAGE_FIELDS.iter().zip(&mut found).find(|(known, _)| **known == name) {
-            *place = place.or(Some((field.offset, field.size)));
-        }
-    }
-    let mut fields = [(0, 0); 3];
-    for ((name, found), field) in PAGE_FIELDS.into_iter().zip(found).zip(&mut fields) {
-        *field = found.ok_or(FormatError::NoHeaderField(name))?;
-    }
-    let [timestamp, (commit_offset, commit_size), (data_offset, data_size)] = fields;
+    check(text, u32::MAX)?;
+    let place = |name| {
+        let field = Fields { rest: text }.find(|(known, _)| *known == name);
+        field.map(|(_, field)| (field.offset, field.size)).ok_or(FormatError::NoHeaderField(name))
+    };
+    // `overwrite` shares the commit word's bytes and tells nothing.
+    let timestamp = place("timestamp")?;
+    let ((commit_offset, commit_size), (data_offset, data_size)) = (place("commit")?, place("data")?);
     if timestamp != (0, 8) {
         return Err(FormatError::Layout(LayoutError::Offsets));
     }
