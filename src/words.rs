@@ -28,21 +28,12 @@ pub fn number(text: &str) -> Option<u64> {
 pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for char in text.chars() {
-        let code = char as u32;
         match char {
             '"' | '\\' => out.extend(['\\', char]),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            char if breaks(char) => {
-                out.push_str("\\u{");
-                for shift in [20, 16, 12, 8, 4, 0].into_iter().filter(|shift| *shift == 0 || code >> shift != 0) {
-                    out.push(char::from(
-                        b"0123456789abcdef".get((code >> shift & 15) as usize).copied().unwrap_or(b'?'),
-                    ));
-                }
-                out.push('}');
-            }
+            char if breaks(char) => out.extend(char.escape_unicode()),
             _ => out.push(char),
         }
     }
