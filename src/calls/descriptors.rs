@@ -242,6 +242,7 @@ impl Descriptors {
         known.calls.get(call.nr as usize).copied().unwrap_or(NOTHING)
     }
 
+    #[inline(never)]
     fn table(&mut self, files: Files) -> Option<&mut Table> {
         self.tables.get_mut((files as usize).checked_sub(1)?)
     }
