@@ -166,7 +166,8 @@ impl<'a> Perfetto<'a> {
     pub fn head(&mut self, meta: &Meta) {
         let buf = &mut self.out.buf;
         let mut last = None;
-        for anchor in [meta.anchors.first(), meta.anchors.last()].into_iter().flatten() {
+        for anchor in [meta.anchors.first(), meta.anchors.last()] {
+            let Some(anchor) = anchor else { continue };
             if last.replace(anchor.trace_ns) == Some(anchor.trace_ns) {
                 continue;
             }
@@ -184,10 +185,10 @@ impl<'a> Perfetto<'a> {
         let started = meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns);
         let packet = begin_packet(buf, started, SYSTEM_INFO);
         let utsname = begin(buf, 1);
-        for (field, value) in [(1, "Linux"), (2, &meta.host.version), (3, &meta.host.release), (4, &meta.host.machine)]
-        {
-            text(buf, field, value.as_bytes());
-        }
+        text(buf, 1, b"Linux");
+        text(buf, 2, meta.host.version.as_bytes());
+        text(buf, 3, meta.host.release.as_bytes());
+        text(buf, 4, meta.host.machine.as_bytes());
         end(buf, utsname);
         end_packet(buf, packet);
     }
