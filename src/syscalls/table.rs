@@ -88,9 +88,6 @@ pub(super) static LENGTHS: [u8; 486] = [
     6, 9, 6, 11, 5, 5, 5, 5, 9, 16, 6, 5, 7, 4, 7, 8, 7, 5, 6, 7, 5, 6,
 ];
 
-/// Length in bytes of the longest name.
-pub(super) const LONGEST: usize = 28;
-
 /// Stands in the tables for a number without a call; past the end of [`STARTS`].
 pub(super) const NONE: u16 = u16::MAX;
 
