@@ -241,7 +241,7 @@ fn place(format: &EventFormat<'_>, wanted: &'static str) -> Result<Place, Schema
 
 impl Schema {
     /// The events we know, as `system/name` below `events/`; the first two are required.
-    pub const EVENTS: [(&'static str, &'static str); 9] = [
+    pub const EVENTS: &'static [(&'static str, &'static str); 9] = &[
         ("raw_syscalls", "sys_enter"),
         ("raw_syscalls", "sys_exit"),
         ("sched", "sched_process_fork"),
