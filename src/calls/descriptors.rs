@@ -173,6 +173,11 @@ impl Table {
         }
     }
 
+    #[inline(never)]
+    fn close_all(&mut self, gone: &dyn Fn(&Open) -> bool) {
+        self.open.retain(|open| !gone(open));
+    }
+
     fn set(&mut self, fd: i32, cloexec: bool, target: Option<Rc<[u8]>>) {
         self.close(fd);
         if let Some(target) = target.filter(|target| !target.is_empty() && self.open.len() < OPEN_MAX) {
@@ -325,7 +330,7 @@ impl Descriptors {
     pub fn execed(&mut self, files: Files) -> Files {
         let files = self.private(files);
         if let Some(table) = self.table(files) {
-            table.open.retain(|open| !open.cloexec);
+            table.close_all(&|open| open.cloexec);
         }
         files
     }
@@ -366,7 +371,7 @@ impl Descriptors {
                 if flags & CLOSE_RANGE_CLOEXEC != 0 {
                     table.open.iter_mut().filter(|open| within(open)).for_each(|open| open.cloexec = true);
                 } else {
-                    table.open.retain(|open| !within(open));
+                    table.close_all(&within);
                 }
             }
             _ => {}

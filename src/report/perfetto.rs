@@ -103,6 +103,12 @@ fn annotate(buf: &mut Vec<u8>, name: &[u8], kind: u32, value: u64) {
     end(buf, start);
 }
 
+fn annotate_flag(buf: &mut Vec<u8>, name: &[u8], set: bool) {
+    if set {
+        annotate(buf, name, BOOL, 1);
+    }
+}
+
 fn annotate_text(buf: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     let start = begin(buf, ANNOTATION);
     text(buf, ANNOTATION_NAME, name);
@@ -261,17 +267,15 @@ impl<'a> Perfetto<'a> {
         if Some(call.abi) != self.native {
             annotate_text(buf, b"abi", call.abi.name().as_bytes());
         }
-        for (flag, name) in [
-            (call.end == End::Refused, "refused"),
-            (call.end == End::StartUnknown, "start_unknown"),
-            (matches!(call.end, End::Unfinished | End::Open), "unfinished"),
-            (call.uncertain, "uncertain"),
-            (call.runtime, "runtime"),
-        ] {
-            if flag {
-                annotate(buf, name.as_bytes(), BOOL, 1);
-            }
-        }
+        let end: &[u8] = match call.end {
+            End::Refused => b"refused",
+            End::StartUnknown => b"start_unknown",
+            End::Unfinished | End::Open => b"unfinished",
+            End::Returned | End::Never => b"",
+        };
+        annotate_flag(buf, end, !end.is_empty());
+        annotate_flag(buf, b"uncertain", call.uncertain);
+        annotate_flag(buf, b"runtime", call.runtime);
         end_packet(buf, packet);
         match call.end {
             End::Returned | End::StartUnknown | End::Refused => {
