@@ -9,7 +9,7 @@ use core::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::words::{quoted, split_once};
+use crate::words::{number, quoted, split_once};
 
 /// `Result` with our [`Error`].
 pub type Result<T> = core::result::Result<T, Error>;
@@ -147,11 +147,18 @@ impl Error {
     }
 
     #[cold]
-    fn failed(mut what: String, source: &io::Error) -> Self {
-        let text = source.to_string();
-        // The system's text without std's ` (os error N)`.
-        what = what + ": " + split_once(&text, " (os error ").map_or(text.as_str(), |(text, _)| text);
-        Error::new(Kind::Io(source.raw_os_error().unwrap_or(0)), what)
+    fn failed(what: String, source: &io::Error) -> Self {
+        let errno = source.raw_os_error().unwrap_or(0);
+        let text = match source.kind() {
+            _ if errno != 0 => errno_text(errno),
+            io::ErrorKind::UnexpectedEof => "it ended too early",
+            io::ErrorKind::TimedOut => "timed out",
+            io::ErrorKind::InvalidData => "invalid data",
+            io::ErrorKind::InvalidInput => "invalid name",
+            _ => "it did not work",
+        };
+        let number = if text.is_empty() { errno.to_string() } else { String::new() };
+        Error::new(Kind::Io(errno), what + ": " + if text.is_empty() { "error " } else { text } + &number)
     }
 
     /// The operating system's error number behind this error, where there is one.
@@ -222,6 +229,63 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// Texts of the error numbers that our own calls meet, as glibc's strerror has them (asm-generic/errno.h): all of them by
+/// libc and std are three times as long.
+const ERRNO_TEXTS: &str = "\
+    1 Operation not permitted\n\
+    2 No such file or directory\n\
+    3 No such process\n\
+    4 Interrupted system call\n\
+    5 Input/output error\n\
+    6 No such device or address\n\
+    7 Argument list too long\n\
+    8 Exec format error\n\
+    9 Bad file descriptor\n\
+    10 No child processes\n\
+    11 Resource temporarily unavailable\n\
+    12 Cannot allocate memory\n\
+    13 Permission denied\n\
+    14 Bad address\n\
+    16 Device or resource busy\n\
+    17 File exists\n\
+    18 Invalid cross-device link\n\
+    19 No such device\n\
+    20 Not a directory\n\
+    21 Is a directory\n\
+    22 Invalid argument\n\
+    23 Too many open files in system\n\
+    24 Too many open files\n\
+    26 Text file busy\n\
+    27 File too large\n\
+    28 No space left on device\n\
+    29 Illegal seek\n\
+    30 Read-only file system\n\
+    31 Too many links\n\
+    32 Broken pipe\n\
+    36 File name too long\n\
+    38 Function not implemented\n\
+    39 Directory not empty\n\
+    40 Too many levels of symbolic links\n\
+    71 Protocol error\n\
+    75 Value too large for defined data type\n\
+    95 Operation not supported\n\
+    97 Address family not supported by protocol\n\
+    98 Address already in use\n\
+    104 Connection reset by peer\n\
+    105 No buffer space available\n\
+    107 Transport endpoint is not connected\n\
+    110 Connection timed out\n\
+    111 Connection refused\n\
+    116 Stale file handle\n\
+    122 Disk quota exceeded\n\
+";
+
+/// The text of an error number; empty for one that is not listed.
+fn errno_text(errno: i32) -> &'static str {
+    let is_it = |line: &&str| split_once(line, " ").and_then(|(nr, _)| number(nr)) == Some(errno as u64);
+    ERRNO_TEXTS.split('\n').find(is_it).and_then(|line| split_once(line, " ")).map_or("", |(_, text)| text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +298,20 @@ mod tests {
         assert_eq!(of(2).kind(), Kind::NotFound);
         assert_eq!(of(28).to_string(), "open /x: No space left on device");
         assert_eq!(of(28).errno(), Some(28));
+    }
+
+    #[test]
+    fn texts_are_those_of_the_system_and_what_has_none_is_told_by_number() {
+        let mut listed = 0;
+        for errno in 1..134 {
+            let (text, of_libc) = (errno_text(errno), io::Error::from_raw_os_error(errno).to_string());
+            assert!(text.is_empty() || of_libc.starts_with(&(text.to_owned() + " (os error")), "{errno} {text}");
+            listed += usize::from(!text.is_empty());
+        }
+        assert_eq!(listed, ERRNO_TEXTS.lines().count());
+        let of = |source| Error::sys("x", source).to_string();
+        assert_eq!(of(io::Error::from_raw_os_error(133)), "x: error 133");
+        assert_eq!(of(io::ErrorKind::TimedOut.into()), "x: timed out");
     }
 
     #[test]

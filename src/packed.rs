@@ -7,6 +7,8 @@
 
 const ORDERS: usize = 4;
 const INPUTS: usize = ORDERS + 1;
+/// Places for the probabilities of each input, as a power of two.
+const PLACES: u32 = 18;
 const MULTIPLIER: u32 = 0x2f0b_4c47;
 
 /// 4096 / (1 + e^(-x/256)), at every 128th.
@@ -41,7 +43,7 @@ pub fn unpack(packed: &[u8], length: usize) -> Vec<u8> {
         begin = end;
     }
     // Probabilities of twelve bits, and in four how often they were asked for.
-    let mut slots = vec![2048u16 << 4; INPUTS << 16];
+    let mut slots = vec![2048u16 << 4; INPUTS << PLACES];
     let mut weights = vec![[65536i32 * 3 / 10; INPUTS]; 256];
     let mut packed = packed.iter();
     let mut next = || u32::from(packed.next().copied().unwrap_or(0));
@@ -66,7 +68,7 @@ pub fn unpack(packed: &[u8], length: usize) -> Vec<u8> {
             let mut sum = 0i32;
             for (at, ((hash, weight), seen)) in hashes.iter().zip(row.iter()).zip(&mut seen).enumerate() {
                 let hash = hash.wrapping_add(partial.wrapping_mul(0x9e37_79b1)).wrapping_mul(0x85eb_ca6b);
-                let place = (hash >> 16) as usize + (at << 16);
+                let place = (hash >> (32 - PLACES)) as usize + (at << PLACES);
                 let chance = slots.get(place).map_or(0, |slot| slot >> 4);
                 let vote = stretch.get(usize::from(chance)).copied().unwrap_or(0);
                 *seen = (place, vote);

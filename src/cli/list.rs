@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::args::{self, Args};
+use super::args::{self, Args, Opt};
 use super::{out, select, units};
 use crate::calendar::Utc;
 use crate::error::{exit, Result};
@@ -205,13 +205,13 @@ fn push_blanks(text: &mut String, count: usize) {
     }
 }
 
-pub fn main(args: &Args) -> Result<u8> {
+pub fn main(args: &Args<'_>) -> Result<u8> {
     let live = running();
-    let base = args::dir(args.dir);
+    let base = args::dir(args);
     let mut rows = Rows {
         shown: Vec::new(),
         cells: Vec::new(),
-        json: args.json.then(Json::new),
+        json: args.has(Opt::Json).then(Json::new),
         has_pods: false,
         has_limited: false,
         has_modes: false,

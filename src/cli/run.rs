@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::{execvp, pipe2, Pid as NixPid};
 
-use super::args::{record_options, Args};
+use super::args::{record_options, Args, Opt};
 use super::{follow, out, report};
 use crate::error::{exit, Error, Result};
 use crate::ids::Pid;
@@ -88,8 +88,8 @@ fn status_code(status: WaitStatus) -> Option<u8> {
 }
 
 /// Runs the verb; every failure of ours is exit code 125, so that it is not taken for the command's.
-pub fn main(args: &Args, command: &[OsString]) -> u8 {
-    let colour = || out::colour(args.color, Stdio::Err, args.output.is_some());
+pub fn main(args: &Args<'_>, command: &[OsString]) -> u8 {
+    let colour = || out::colour(args, Stdio::Err);
     let (options, colour) = match record_options(args).and_then(|options| Ok((options, colour()?))) {
         Ok(both) => both,
         Err(error) => {
@@ -115,9 +115,9 @@ pub fn main(args: &Args, command: &[OsString]) -> u8 {
     }
 }
 
-fn trace(args: &Args, options: &RecordOptions, colour: bool, command: &[OsString]) -> Result<u8> {
+fn trace(args: &Args<'_>, options: &RecordOptions, colour: bool, command: &[OsString]) -> Result<u8> {
     let words = command.iter().map(to_c).collect::<Result<Vec<CString>>>()?;
-    let mut output = out::open(args.output.as_deref(), Stdio::Err)?;
+    let mut output = out::open(args.get(Opt::Output), Stdio::Err)?;
     let mut held = hold(&words)?;
     let target = Target {
         origin: Origin::Run,
@@ -142,10 +142,10 @@ fn trace(args: &Args, options: &RecordOptions, colour: bool, command: &[OsString
         return Ok(not_executed(command, Errno::from_raw(i32::from_le_bytes(errno))));
     }
     let mut code = None;
-    if args.quiet || options.mode != Mode::Continuous {
+    if args.has(Opt::Quiet) || options.mode != Mode::Continuous {
         code = wait_status(held.pid, None);
         follow::wait_end(&recorder);
-        if !args.quiet {
+        if !args.has(Opt::Quiet) {
             // Whoever watches a flight recording empties it: what it kept is shown at its end, as counts are.
             report::print_text(&recorder.dir, &mut *output, colour)?;
         }

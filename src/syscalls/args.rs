@@ -31,9 +31,7 @@ pub struct Argument {
 impl Argument {
     /// The kernel's name for it.
     pub fn name(&self) -> &'static str {
-        let at = usize::from(self.name);
-        let (Some(start), Some(length)) = (table::STARTS.get(at), table::LENGTHS.get(at)) else { return "" };
-        table::NAMES.text(usize::from(*start), usize::from(*start) + usize::from(*length)).unwrap_or_default()
+        table::NAMES.word(table::STARTS, usize::from(self.name)).unwrap_or_default()
     }
 
     /// The value with its sign.
@@ -122,7 +120,7 @@ impl Registers<'_> {
 #[inline(never)]
 pub fn arguments(abi: Abi, nr: SyscallNr, registers: &[u64; ARGUMENTS_MAX]) -> Option<Arguments> {
     let entry = super::entry(abi, nr);
-    let at = *table::CALLS.get(usize::from(entry))?;
+    let at = table::CALLS.number(usize::from(entry)).filter(|at| *at != table::NONE)?;
     let is_it = |(of, call, _): &&(u8, u16, u16)| *call == entry && *of == abi_index(abi);
     let at = table::OTHERS.iter().find(is_it).map_or(at, |(.., at)| *at);
     let mut signature = table::SIGNATURES.bytes().get(usize::from(at)..)?;

@@ -9,17 +9,12 @@ use super::errno_table::{INTERNAL, LAST, STARTS, WORDS};
 
 /// `ENOENT` for 2, in constant time; the sign is the caller's to remove. `None` for 0 and for what is no error number.
 pub fn errno_name(errno: i32) -> Option<&'static str> {
-    word(place(errno)?)
+    WORDS.word(STARTS, place(errno)?)
 }
 
 /// `No such file or directory` for 2, in constant time. Every number with a name has a text.
 pub fn errno_text(errno: i32) -> Option<&'static str> {
-    word(place(errno)?.checked_add(1)?)
-}
-
-fn word(at: usize) -> Option<&'static str> {
-    let to = *STARTS.get(at.checked_add(1)?)?;
-    WORDS.text(usize::from(*STARTS.get(at)?), usize::from(to)).filter(|word| !word.is_empty())
+    WORDS.word(STARTS, place(errno)?.checked_add(1)?)
 }
 
 /// Index of the name of `errno`; its text follows.

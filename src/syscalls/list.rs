@@ -114,9 +114,10 @@ fn put<'a>(sets: &mut [NrSet; 2], name: &'a str, there: bool) -> Result<(), Unkn
             let nearest = nearest_of(class, &mut (0..count).filter_map(class_name));
             return Err(UnknownWord { word: class, is_class: true, nearest });
         };
+        let set_of = classes::SET_OF.bytes();
         for set in sets {
             for (nr, _) in all(set.abi) {
-                let of = classes::SET_OF.get(usize::from(entry(set.abi, nr))).map(|of| usize::from(*of));
+                let of = set_of.get(usize::from(entry(set.abi, nr))).map(|of| usize::from(*of));
                 if of.and_then(|of| classes::SETS.get(of)).is_some_and(|classes| classes >> at & 1 != 0) {
                     set.set(nr, there);
                 }

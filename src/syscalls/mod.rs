@@ -54,7 +54,7 @@ pub fn number(abi: Abi, name: &str) -> Option<SyscallNr> {
 pub fn max_nr(abi: Abi) -> SyscallNr {
     // Every ABI has the numbers of the newest calls.
     let _ = abi;
-    (table::COMMON_FIRST + table::COMMON.len()) as SyscallNr - 1
+    (table::COMMON_FIRST + table::COMMON_LEN) as SyscallNr - 1
 }
 
 /// The first of ARM's private calls and the last; other ABIs have none.
@@ -95,24 +95,26 @@ pub fn nearest_of(name: &str, words: &mut dyn Iterator<Item = &'static str>) -> 
 /// Index of the name of call `nr`, or [`table::NONE`].
 #[inline]
 fn entry(abi: Abi, nr: SyscallNr) -> u16 {
-    let own: &[u16] = match abi {
-        Abi::X86_64 => &table::X86_64,
-        Abi::I386 => &table::I386,
-        Abi::Aarch64 => &table::AARCH64,
-        Abi::Arm => &table::ARM,
+    let own = match abi {
+        Abi::X86_64 => table::X86_64,
+        Abi::I386 => table::I386,
+        Abi::Aarch64 => table::AARCH64,
+        Abi::Arm => table::ARM,
     };
     let Ok(at) = usize::try_from(nr) else { return table::NONE };
-    if let Some(entry) = own.get(at) {
-        return *entry;
+    if let Some(entry) = own.number(at) {
+        return entry;
     }
     let first = if abi.is_32bit() { table::COMMON_FIRST } else { table::COMMON_64 };
-    let found = match at.checked_sub(table::COMMON_FIRST).and_then(|at| table::COMMON.get(at)) {
+    let found = match at.checked_sub(table::COMMON_FIRST).and_then(|at| table::COMMON.number(at)) {
         Some(_) if abi == Abi::Arm && table::ARM_LACKS.iter().any(|nr| usize::from(*nr) == at) => None,
         Some(entry) if at >= first => Some(entry),
-        None if abi == Abi::Arm => at.checked_sub(ARM_PRIVATE as usize).and_then(|at| table::ARM_PRIVATE.get(at)),
+        None if abi == Abi::Arm => {
+            at.checked_sub(ARM_PRIVATE as usize).and_then(|at| table::ARM_PRIVATE.get(at).copied())
+        }
         _ => None,
     };
-    found.copied().unwrap_or(table::NONE)
+    found.unwrap_or(table::NONE)
 }
 
 /// Indices of second names, with the number each stands for.
@@ -126,8 +128,7 @@ fn aliases(abi: Abi) -> &'static [(u16, u16)] {
 /// Name number `at` in the order of the alphabet.
 #[inline]
 fn call_name(at: usize) -> Option<&'static str> {
-    let start = usize::from(*table::STARTS.get(at)?);
-    table::NAMES.get(start..start + usize::from(*table::LENGTHS.get(at)?))
+    table::NAMES.word(table::STARTS, at)
 }
 
 /// Word number `at` of words that stand end to end in `text`; an empty one means there is none.
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn every_name_is_a_name() {
-        let names: Vec<_> = (0..table::STARTS.len()).map(call_name).collect();
+        let names: Vec<_> = (0..table::STARTS.bytes().len() / 2 - 1).map(call_name).collect();
         assert!(names.windows(2).all(|pair| pair[0].is_some() && pair[0] < pair[1]));
     }
 

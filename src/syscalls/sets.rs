@@ -99,8 +99,8 @@ pub(super) fn abi_index(abi: Abi) -> u8 {
 /// The bits of a set that are a number and not flags, of a set of which it is asked for.
 fn opened(kind: u8) -> (u8, u64, Reader) {
     let at = usize::from(kind.saturating_sub(FIRST_SET));
-    let from = STARTS.get(at).copied().unwrap_or(0);
-    let to = STARTS.get(at + 1).copied().unwrap_or(from);
+    let from = STARTS.number(at).unwrap_or(0);
+    let to = STARTS.number(at + 1).unwrap_or(from);
     let mut reader = Reader { rest: SETS.bytes().get(usize::from(from)..usize::from(to)).unwrap_or_default() };
     let style = reader.byte().unwrap_or(0);
     let mask = if style & LOW != 0 { reader.leb() } else { 0 };
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn every_entry_of_every_set_reads_back() {
-        for at in 0..STARTS.len() - 1 {
+        for at in 0..STARTS.bytes().len() / 2 - 1 {
             let (style, _, mut reader) = opened(FIRST_SET + at as u8);
             assert!(style < 8);
             let mut words = 0;

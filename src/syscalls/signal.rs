@@ -5,14 +5,13 @@
 //! asm-generic/signal.h and asm-generic/siginfo.h; spellings are strace's.
 
 use super::signal_table::{CODES, NAMES, SIGNALS, STARTS};
-use super::word;
 
 /// `SIGSEGV` for 11, in constant time. The real-time signals are the kernel's 32 to 64, `SIGRTMIN` and `SIGRT_1` to
 /// `SIGRT_32`, so glibc's own `SIGRTMIN` (34) is `SIGRT_2`. `None` outside 1 to 64.
 pub fn signal_name(sig: i32) -> Option<&'static str> {
     let at = usize::try_from(sig).ok()?.checked_sub(1)?;
     if at < SIGNALS {
-        word(NAMES, &STARTS, at)
+        NAMES.word(STARTS, at)
     } else {
         None
     }
@@ -23,7 +22,7 @@ pub fn signal_name(sig: i32) -> Option<&'static str> {
 pub fn si_code_name(sig: i32, code: i32) -> Option<&'static str> {
     signal_name(sig)?;
     let wanted = |(of, value): &(u8, i16)| (*of == 0 || i32::from(*of) == sig) && i32::from(*value) == code;
-    word(NAMES, &STARTS, SIGNALS.checked_add(CODES.iter().position(wanted)?)?)
+    NAMES.word(STARTS, SIGNALS.checked_add(CODES.iter().position(wanted)?)?)
 }
 
 #[cfg(test)]

@@ -414,7 +414,7 @@ def byte_string(data):
     return 'b"\\\n' + "".join(f"    {line}\\\n" for line in lines) + f'    {line}"'
 
 
-def sets_table(header, item, array, part, sources):
+def sets_table(header, part, part16, sources):
     data, starts = [], []
     rows = sets()
     for _, style, low, entries in rows:
@@ -424,11 +424,11 @@ def sets_table(header, item, array, part, sources):
                  "super::packed::Part")
     out += part("All sets, one behind the other.", "SETS", bytes(data))
     starts.append(len(data))
-    out += item("Where each set starts in [`SETS`], and the end.", "STARTS", f"[u16; {len(starts)}]", array(starts))
+    out += part16("Where each set starts in [`SETS`], and the end.", "STARTS", starts)
     return out
 
 
-def args_table(header, item, array, part, overlapped, sources, calls):
+def args_table(header, item, array, part, part16, starts_of, sources, calls):
     """`calls`: names in the order of the alphabet, as src/syscalls/table.rs has them."""
     found, rules = signatures(set(calls))
     words = sorted({entry[2] for row in found.values() for entry in row})
@@ -451,15 +451,10 @@ def args_table(header, item, array, part, overlapped, sources, calls):
     special = [(ABIS.index(name.split("/")[0]), calls.index(name.split("/")[1]), place(name, row))
                for name, row in sorted(found.items()) if "/" in name]
     out = header("The arguments of each call: how many, their names and kinds.", sources, "super::packed::Part")
-    pieces = overlapped(words)
-    text = "".join(pieces)
-    out += part("A text that has all names of arguments in it, overlapping where they can.", "NAMES", pieces)
-    out += item("Where each name starts in [`NAMES`].", "STARTS", f"[u16; {len(words)}]",
-                array([text.index(word) for word in words]))
-    out += item("Length of each name in bytes.", "LENGTHS", f"[u8; {len(words)}]", array([len(word) for word in words]))
+    out += part("The names of arguments, in the order of the alphabet.", "NAMES", words)
+    out += part16("Where each starts in [`NAMES`], and the end.", "STARTS", starts_of(words))
     out += "\n/// Stands in [`CALLS`] for a call without a prototype.\npub(super) const NONE: u16 = u16::MAX;\n"
-    out += item("Offset in [`SIGNATURES`] of each call, in the order of the alphabet.", "CALLS", f"[u16; {len(table)}]",
-                array(table))
+    out += part16("Offset in [`SIGNATURES`] of each call, in the order of the alphabet.", "CALLS", table)
     out += item("Calls that one ABI has with other arguments: ABI, index in [`CALLS`], offset in [`SIGNATURES`].",
                 "OTHERS", f"[(u8, u16, u16); {len(special)}]",
                 array([f"({abi}, {call}, {at})" for abi, call, at in special]))

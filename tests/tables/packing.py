@@ -9,6 +9,7 @@ SQUASH = [1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2
 # How far a probability goes toward a bit, by how often it has: 1 / (times + 1.5), of 65536.
 RATES = [131072 // (2 * times + 3) for times in range(7)]
 ORDERS = 4
+PLACES = 18  # for the probabilities of each input, as a power of two
 MULTIPLIER, SPREAD, FOLD = 0x2F0B4C47, 0x9E3779B1, 0x85EBCA6B
 ALL = 0xFFFFFFFF
 
@@ -30,7 +31,7 @@ def pack(data):
             stretch[at] = x
         begin = squash(x) + 1
     inputs = range(ORDERS + 1)
-    slots = [2048 << 4] * ((ORDERS + 1) << 16)
+    slots = [2048 << 4] * ((ORDERS + 1) << PLACES)
     weights = [[65536 * 3 // 10] * (ORDERS + 1) for _ in range(256)]
     out = bytearray()
     low, high, word = 0, ALL, 0
@@ -44,7 +45,7 @@ def pack(data):
         while partial < 256:
             bit = byte >> 7 - (partial.bit_length() - 1) & 1
             row = weights[partial]
-            places = [(((h + partial * SPREAD) * FOLD & ALL) >> 16) + (k << 16) for k, h in enumerate(hashes)]
+            places = [(((h + partial * SPREAD) * FOLD & ALL) >> 32 - PLACES) + (k << PLACES) for k, h in enumerate(hashes)]
             votes = [stretch[slots[place] >> 4] for place in places]
             dot = sum(row[k] * votes[k] >> 8 for k in inputs)
             assert max(abs(row[k] * votes[k]) for k in inputs) < 1 << 31 and abs(dot) < 1 << 31
