@@ -12,7 +12,7 @@
 //! guards are strings made of the memory's first word (`h` before its name) and last word (`l`), see [`Guard`]; what does
 //! not fit one field goes on in the next (`t`).
 
-use super::events::{bytes_at, place_of, Place};
+use super::events::{bytes_at, place_of, until_nul, Place};
 use super::text::{EventFormat, Field, Kind};
 use crate::ids::SyscallNr;
 use crate::words::{number, split_once};
@@ -197,8 +197,7 @@ fn value<'a>(part: &Part, data: &'a [u8]) -> Option<Value<'a>> {
         }
         // The NUL belongs to what is stored: nothing at all is what a probe leaves that met an address without memory.
         Role::Text(_) | Role::Element(_) | Role::KernelText => {
-            let text = bytes.split(|byte| *byte == 0).next()?;
-            Some(if bytes.is_empty() { Value::Unread } else { Value::Bytes(text) })
+            Some(if bytes.is_empty() { Value::Unread } else { Value::Bytes(until_nul(bytes)) })
         }
     }
 }

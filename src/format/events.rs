@@ -193,8 +193,8 @@ fn signed_word_at(data: &[u8], word: Word) -> Option<i64> {
     Some(if word.wide { value as i64 } else { i64::from(value as u32 as i32) })
 }
 
-fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
+pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.iter().position(|byte| *byte == 0).and_then(|end| bytes.get(..end)).unwrap_or(bytes)
 }
 
 /// The bytes of a field.

@@ -87,7 +87,7 @@ pub(crate) struct Perfetto<'a> {
     /// Tracks of losses.
     cpus: Vec<(CpuId, u64)>,
     init: Pid,
-    command: Vec<String>,
+    command: &'a [String],
     native: Option<Abi>,
     /// Time of the newest line.
     now: Timestamp,
@@ -153,7 +153,7 @@ fn push_result(buf: &mut Vec<u8>, call: &Call) {
 }
 
 impl<'a> Perfetto<'a> {
-    pub fn new(meta: &Meta, options: &'a Options, to: impl Write + 'a) -> Perfetto<'a> {
+    pub fn new(meta: &'a Meta, options: &'a Options, to: impl Write + 'a) -> Perfetto<'a> {
         Perfetto {
             out: Out::new(to),
             gate: Gate::new(options),
@@ -161,7 +161,7 @@ impl<'a> Perfetto<'a> {
             tracks: Tracks::new(meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns)),
             cpus: Vec::new(),
             init: meta.init_pid,
-            command: meta.command.clone(),
+            command: &meta.command,
             native: meta.native_abi(),
             now: 0,
             name: Vec::new(),
@@ -215,7 +215,7 @@ impl<'a> Perfetto<'a> {
     fn describe(&mut self, pid: Pid, tgid: Pid, comm: &Comm, ts: u64, track: &Track) {
         let buf = &mut self.out.buf;
         if track.new_process {
-            let command: &[String] = if tgid == self.init { &self.command } else { &[] };
+            let command: &[String] = if tgid == self.init { self.command } else { &[] };
             describe_process(buf, ts, track.process, tgid, command, b"");
         }
         let packet = begin_packet(buf, ts, TRACK_DESCRIPTOR);

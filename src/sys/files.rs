@@ -62,7 +62,7 @@ pub fn read_text(path: &Path) -> io::Result<String> {
 pub fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     for line in text.split('\n') {
         if let Some(value) = line.strip_prefix(key).and_then(|rest| rest.strip_prefix(':')) {
-            return Some(value.trim_matches([' ', '\t']));
+            return Some(crate::words::trim(value));
         }
     }
     None

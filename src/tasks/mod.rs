@@ -309,7 +309,8 @@ impl<S: Default> Tasks<S> {
             task.settled = settled;
             task.runtime &= !first;
             if !renames {
-                task.comm = Comm::new(filename.rsplit(|byte| *byte == b'/').next().unwrap_or(filename));
+                let name = filename.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+                task.comm = Comm::new(filename.get(name..).unwrap_or_default());
             }
         }
         slot
