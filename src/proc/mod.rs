@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use crate::arch::{Abi, Arch};
 use crate::ids::Pid;
 use crate::sys::{numbers, open, read_text, value_of};
-use crate::words::{behind_last, split_once, trim};
+use crate::words::{behind_last, next_part, split_once, trim};
 
 /// Fields of /proc/PID/stat that we use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,13 @@ pub fn elf_abi(head: &[u8]) -> Option<Abi> {
 /// itself (containerd with mismatched drivers).
 pub fn cgroup_paths(pid: Pid) -> Vec<String> {
     let text = read(pid, "cgroup").unwrap_or_default();
-    text.lines().filter_map(|line| line.splitn(3, ':').nth(2).map(str::to_owned)).collect()
+    let (mut rest, mut paths) = (text.as_str(), Vec::new());
+    while let Some(line) = next_part(&mut rest, "\n") {
+        if let Some((_, path)) = split_once(line, ":").and_then(|(_, line)| split_once(line, ":")) {
+            paths.push(path.to_owned());
+        }
+    }
+    paths
 }
 
 /// Which version of control groups the machine has mounted, in words.
