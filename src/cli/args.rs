@@ -15,7 +15,7 @@ use crate::proc;
 use crate::recorder::{Mode, RecordOptions, Strings, DIR_DEFAULT, MAX_SIZE_DEFAULT};
 use crate::sys::variable;
 use crate::syscalls::{nearest_of, SyscallList};
-use crate::words::quoted;
+use crate::words::{nth, quoted};
 
 /// The options of all verbs, as they stand in [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl<'a> Args<'a> {
 
 /// An option's name.
 pub fn name(option: Opt) -> &'static str {
-    NAMES.split(' ').nth(option as usize).unwrap_or_default()
+    nth(NAMES, option as usize)
 }
 
 /// Reads a verb's words: the options, and at which word another program's command line begins, for a verb that has one.

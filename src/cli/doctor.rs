@@ -160,7 +160,7 @@ fn check_tracefs(findings: &mut Findings) -> Option<Tracefs> {
 fn check_events(findings: &mut Findings, tracefs: &Tracefs) {
     let mut missing = String::new();
     let mut raw = true;
-    for (system, name) in Schema::EVENTS {
+    for &(system, name) in Schema::EVENTS {
         if tracefs.has_event(system, name) {
             continue;
         }

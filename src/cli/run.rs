@@ -22,7 +22,7 @@ use crate::ids::Pid;
 use crate::recorder::{self, Mode, Origin, RecordOptions, Target};
 use crate::recording::ContainerMeta;
 use crate::sys::{self, Forked, Stdio};
-use crate::words::beginning;
+use crate::words::{beginning, behind_last};
 
 /// A process that waits to execute the command.
 struct Held {
@@ -64,14 +64,14 @@ fn to_c(word: &OsString) -> Result<CString> {
 /// The label: the command's name without its directory, made fit for a path.
 fn label(command: &OsString) -> String {
     let text = command.to_string_lossy();
-    let name = text.rsplit('/').next().unwrap_or_default();
+    let name = behind_last(&text, b'/').unwrap_or(&text);
     let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-') { c } else { '_' };
     let mut made = String::new();
     for c in beginning(name, 64).chars() {
         made.push(fit(c));
     }
     let name = made;
-    match name.strip_prefix(['.', '-', '+']) {
+    match name.strip_prefix(|c: char| matches!(c, '.' | '-' | '+')) {
         Some(rest) => format!("_{rest}"),
         None if name.is_empty() => "run".to_owned(),
         None => name,

@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use crate::arch::{Abi, Arch};
 use crate::ids::Pid;
 use crate::sys::{numbers, open, read_text, value_of};
-use crate::words::split_once;
+use crate::words::{behind_last, next_part, split_once, trim};
 
 /// Fields of /proc/PID/stat that we use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Stat {
 
 /// Parses /proc/PID/stat. The name may hold blanks, newlines and brackets (CVE-2021-25683): it ends at the last `)`.
 pub fn parse_stat(text: &str) -> Option<Stat> {
-    let (_, behind) = text.rsplit_once(')')?;
+    let behind = behind_last(text, b')')?;
     let mut fields = behind.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     // State is field 3, starttime field 22.
@@ -110,7 +110,13 @@ pub fn elf_abi(head: &[u8]) -> Option<Abi> {
 /// itself (containerd with mismatched drivers).
 pub fn cgroup_paths(pid: Pid) -> Vec<String> {
     let text = read(pid, "cgroup").unwrap_or_default();
-    text.lines().filter_map(|line| line.splitn(3, ':').nth(2).map(str::to_owned)).collect()
+    let (mut rest, mut paths) = (text.as_str(), Vec::new());
+    while let Some(line) = next_part(&mut rest, "\n") {
+        if let Some((_, path)) = split_once(line, ":").and_then(|(_, line)| split_once(line, ":")) {
+            paths.push(path.to_owned());
+        }
+    }
+    paths
 }
 
 /// Which version of control groups the machine has mounted, in words.
@@ -130,9 +136,7 @@ pub fn is_confidential() -> bool {
 
 /// Random id of this boot.
 pub fn boot_id() -> String {
-    let mut id = read_text(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
-    id.truncate(id.trim_end_matches('\n').len());
-    id
+    trim(&read_text(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default()).to_owned()
 }
 
 /// Memory that the kernel can have for itself without swapping, in KiB; `None` where /proc/meminfo does not tell.

@@ -120,7 +120,7 @@ pub(super) fn define(tracefs: &Tracefs, bytes: u64, long_size: u8) -> (&'static 
         // Another recorder may want more of each buffer, or less.
         let name = [name, "_", &bytes.to_string()].concat();
         // Once something could be defined at its return, it is the function that is not there.
-        while at_return || !words.clone().any(|part| part.starts_with(['A', 'D', 'V'])) {
+        while at_return || !words.clone().any(|part| matches!(part.as_bytes().first(), Some(b'A' | b'D' | b'V'))) {
             let kind = if at_return { RETURN } else { "p:" };
             let text = [kind, PROBE_GROUP, "/", &name, " ", function].concat();
             let mut definition = Definition { text, on_arm, long_size: long_size.into() };

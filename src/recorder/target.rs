@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
 use crate::proc;
 use crate::recording::{ContainerMeta, InitialTask, OpenFile};
-use crate::words::split_once;
+use crate::words::{behind_last, split_once};
 
 /// How a recording was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,17 +103,19 @@ const FDS_MAX: usize = 256;
 /// (`docker-ID.scope`), CRI-O (`crio-ID.scope`), containerd (`cri-containerd-ID.scope`, `…:cri-containerd:ID`), Podman
 /// (`libpod-ID.scope`, with `/container` below) write it. `prefix`: the id may be cut short.
 fn id_in_cgroup<'a>(path: &'a str, wanted: &str) -> Option<&'a str> {
-    path.split('/').rev().find_map(|part| {
-        let part = part.strip_suffix(".scope").unwrap_or(part);
-        let part = part.rsplit(':').next().unwrap_or(part);
-        // conmon's own group is beside the container's, not the container.
-        if split_once(part, "conmon").is_some() {
-            return None;
-        }
+    let mut left = path;
+    loop {
+        let last = behind_last(left, b'/').unwrap_or(left);
+        let part = last.strip_suffix(".scope").unwrap_or(last);
+        let part = behind_last(part, b':').unwrap_or(part);
         let known = ["runc-", "crun-", "docker-", "crio-", "cri-containerd-", "libpod-", "nerdctl-"];
         let id = known.iter().find_map(|prefix| part.strip_prefix(prefix)).unwrap_or(part);
-        (!wanted.is_empty() && id.starts_with(wanted)).then_some(id)
-    })
+        // conmon's own group is beside the container's, not the container.
+        if !wanted.is_empty() && id.starts_with(wanted) && split_once(part, "conmon").is_none() {
+            return Some(id);
+        }
+        left = left.get(..left.len().checked_sub(last.len() + 1)?)?;
+    }
 }
 
 /// The container that runs under this id or unique beginning of it: its whole id and its processes, the first one first.

@@ -58,11 +58,16 @@ pub fn read_text(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|why| String::from_utf8_lossy(why.as_bytes()).into_owned()))
 }
 
+/// Makes a file this long. std's way has an error for lengths that no file has, whose text is a kilobyte of code.
+pub fn set_len(file: &File, len: u64) -> io::Result<()> {
+    Ok(nix::unistd::ftruncate(file, len as nix::libc::off_t)?)
+}
+
 /// What stands behind `key:` at the start of a line, without blanks around it: how /proc and tracefs tell figures.
 pub fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     for line in text.split('\n') {
         if let Some(value) = line.strip_prefix(key).and_then(|rest| rest.strip_prefix(':')) {
-            return Some(value.trim_matches([' ', '\t']));
+            return Some(crate::words::trim(value));
         }
     }
     None

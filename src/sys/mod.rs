@@ -12,7 +12,7 @@ mod time;
 mod trap;
 
 pub use files::{
-    make_dir, make_dirs, names, numbers, open, open_for, read_on, read_text, remove_dir_with_files, value_of,
+    make_dir, make_dirs, names, numbers, open, open_for, read_on, read_text, remove_dir_with_files, set_len, value_of,
 };
 pub use heap::Heap;
 pub use process::{

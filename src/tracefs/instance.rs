@@ -18,7 +18,7 @@ use super::stats::BufferStats;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{CpuId, Pid};
 use crate::sys::{self, read_text};
-use crate::words::quoted;
+use crate::words::{behind_last, number, quoted, trim};
 
 /// What the names of our instances begin with; `gc` removes such instances and no others.
 pub const INSTANCE_PREFIX: &str = "ftrace-analyzer-";
@@ -102,8 +102,9 @@ impl Instance {
     pub fn buffer_size_kb(&self) -> Option<u64> {
         // `1408`, or `7 (expanded: 1408)` before the first use.
         let text = self.read("buffer_size_kb").ok()?;
-        let kept = text.trim_end_matches(['\n', ')']);
-        kept.rsplit(' ').next()?.parse().ok()
+        let text = trim(&text);
+        let text = text.strip_suffix(')').unwrap_or(text);
+        number(behind_last(text, b' ').unwrap_or(text))
     }
 
     /// Sets the size of each CPU's buffer. Must be done before events are on: the kernel stops recording meanwhile.
