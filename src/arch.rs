@@ -9,9 +9,18 @@ use core::fmt;
 
 /// Major and minor number of a kernel's release (`uname -r`): `6.12.107+deb13-arm64` is (6, 12); zeros where there is none.
 pub fn kernel_version(release: &str) -> (u32, u32) {
-    let mut numbers =
-        release.split(|c: char| !c.is_ascii_digit()).map(|number| crate::words::number(number).unwrap_or(0) as u32);
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    let (mut numbers, mut at) = ([0u32; 2], 0);
+    for byte in release.bytes() {
+        match numbers.get_mut(at) {
+            Some(number) if byte.is_ascii_digit() => {
+                *number = number.saturating_mul(10).saturating_add(u32::from(byte - b'0'));
+            }
+            Some(_) => at += 1,
+            None => break,
+        }
+    }
+    let [version, patchlevel] = numbers;
+    (version, patchlevel)
 }
 
 /// A kernel architecture, as `uname -m` names it.

@@ -2,11 +2,15 @@
 //! Packed texts and tables, unpacked: for what is needed seldom, half or a quarter of the bytes in the program.
 //!
 //! Source: `tests/tables/packing.py`, which has packed them with the same model. Bit by bit a mixer puts the probability of a
-//! one together from what followed the last none to three bytes and the word so far, and both learn from the bit; an
-//! arithmetic decoder takes the bit out. The method is that of lpaq1 (M. Mahoney, "Data Compression Explained", 4.3).
+//! one together from what followed the last none to two bytes and the word so far, and what followed where the last three
+//! bytes stood before; all of them learn from the bit; an arithmetic decoder takes the bit out. The method is that of lpaq1
+//! (M. Mahoney, "Data Compression Explained", 4.3).
 
-const ORDERS: usize = 4;
-const INPUTS: usize = ORDERS + 1;
+const ORDERS: usize = 3;
+/// The orders, the word, and the match.
+const INPUTS: usize = ORDERS + 2;
+/// The longest match that counts.
+const LONGEST: usize = 15;
 /// Places for the probabilities of each input, as a power of two.
 const PLACES: u32 = 18;
 const MULTIPLIER: u32 = 0x2f0b_4c47;
@@ -51,6 +55,9 @@ pub fn unpack(packed: &[u8], length: usize) -> Vec<u8> {
     let (mut low, mut high) = (0u32, u32::MAX);
     let mut out: Vec<u8> = Vec::with_capacity(length);
     let mut word = 0u32;
+    // Where the last three bytes stood before, by their hash; where what follows them there stands, and how long the match is.
+    let mut places = vec![0usize; 1 << 16];
+    let (mut follows, mut matched) = (0, 0);
     while out.len() < length {
         let mut hashes = [word; INPUTS];
         let mut history = 0u32;
@@ -60,15 +67,29 @@ pub fn unpack(packed: &[u8], length: usize) -> Vec<u8> {
             let byte = behind.next().copied().map_or(0, u32::from);
             history = history.wrapping_add(byte + 1).wrapping_mul(MULTIPLIER);
         }
+        if let Some(before) = places.get_mut((history >> 16) as usize) {
+            if matched == 0 {
+                follows = *before;
+                let earlier = out.iter().take(follows).rev().take(LONGEST);
+                matched = earlier.zip(out.iter().rev()).take_while(|(one, other)| one == other).count();
+            }
+            *before = out.len();
+        }
+        let expected = u32::from(out.get(follows).copied().unwrap_or(0)) | 256;
         // The bits of the byte so far, behind a one.
         let mut partial = 1u32;
         while partial < 256 {
             let Some(row) = weights.get_mut(partial as usize) else { break };
             let mut seen = [(0usize, 0i32); INPUTS];
             let mut sum = 0i32;
+            let left = partial.leading_zeros() - 23;
+            let by_match = match expected >> left == partial && matched > 0 {
+                true => (expected >> (left - 1) & 1) as usize * 16 + matched,
+                false => 0,
+            };
             for (at, ((hash, weight), seen)) in hashes.iter().zip(row.iter()).zip(&mut seen).enumerate() {
                 let hash = hash.wrapping_add(partial.wrapping_mul(0x9e37_79b1)).wrapping_mul(0x85eb_ca6b);
-                let place = (hash >> (32 - PLACES)) as usize + (at << PLACES);
+                let place = if at == INPUTS - 1 { by_match } else { (hash >> (32 - PLACES)) as usize } + (at << PLACES);
                 let chance = slots.get(place).map_or(0, |slot| slot >> 4);
                 let vote = stretch.get(usize::from(chance)).copied().unwrap_or(0);
                 *seen = (place, vote);
@@ -98,6 +119,8 @@ pub fn unpack(packed: &[u8], length: usize) -> Vec<u8> {
             partial = partial << 1 | u32::from(bit);
         }
         let byte = partial as u8;
+        (matched, follows) =
+            if u32::from(byte) | 256 == expected { (LONGEST.min(matched + 1), follows + 1) } else { (0, 0) };
         out.push(byte);
         word = if byte.is_ascii_alphabetic() { word.wrapping_add(u32::from(byte)).wrapping_mul(MULTIPLIER) } else { 0 };
     }

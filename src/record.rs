@@ -2,18 +2,13 @@
 //! Structures as JSON objects, read and written by one list of their members.
 //!
 //! Reading is lenient: members that are missing or null keep the value they have, unknown ones are passed over, of
-//! duplicates the last counts. serde-json-core knows the grammar and is instantiated here and nowhere else, with one
-//! visitor: what serde derives for each structure is ten times as large. Two things are ours: the depth, because
-//! serde-json-core recurses without limit into members that are passed over, and escapes in strings, because it refuses
-//! surrogate pairs (`\ud83d\ude00`), which Python's tools write.
-
-use core::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json_core::de;
+//! duplicates the last counts. The parser is ours: what serde makes of the same structures is three times as large and
+//! more, has no limit of the depth, and serde-json-core refuses the surrogate pairs (`\ud83d\ude00`) that Python's tools
+//! write.
 
 use crate::error::{Error, Result};
 use crate::json::Json;
+use crate::words;
 
 /// Deepest nesting that is read, below the outermost object: ours have four levels.
 const DEPTH_MAX: usize = 64;
@@ -41,25 +36,27 @@ pub enum Field<'a> {
     /// An object whose members' names are not known before, with strings as values; null is the empty one.
     Pairs(&'a mut Vec<(String, String)>),
     /// An object.
-    Record(&'a mut dyn Record),
+    Record(&'a mut &'a mut dyn Record),
     /// An array of objects.
-    List(&'a mut dyn List),
+    List(&'a mut &'a mut dyn List),
 }
 
 /// A structure that is a JSON object.
 pub trait Record {
-    /// Hands out every member with its name, in the order in which they are written.
-    fn members(&mut self, visit: &mut dyn FnMut(&'static str, Field<'_>));
+    /// The names of its members, a blank behind each.
+    fn names(&self) -> &'static str;
+    /// Hands out every member, in that order.
+    fn members(&mut self, visit: &mut dyn FnMut(Field<'_>));
 }
 
 /// An array of objects.
 pub trait List {
     /// Removes all.
     fn clear(&mut self);
-    /// Appends what `read` makes of a fresh object, and says whether there was one.
-    fn add(&mut self, read: &mut dyn FnMut(&mut dyn Record) -> bool) -> bool;
-    /// Hands out all in turn.
-    fn each(&mut self, visit: &mut dyn FnMut(&mut dyn Record));
+    /// Appends an object and hands it out.
+    fn add(&mut self) -> Option<&mut dyn Record>;
+    /// One of them.
+    fn get(&mut self, at: usize) -> Option<&mut dyn Record>;
 }
 
 impl<T: Record + Default> List for Vec<T> {
@@ -67,28 +64,28 @@ impl<T: Record + Default> List for Vec<T> {
         self.clear();
     }
 
-    fn add(&mut self, read: &mut dyn FnMut(&mut dyn Record) -> bool) -> bool {
-        let mut item = T::default();
-        let there = read(&mut item);
-        if there {
-            self.push(item);
-        }
-        there
+    fn add(&mut self) -> Option<&mut dyn Record> {
+        self.push(T::default());
+        self.get(self.len() - 1)
     }
 
-    fn each(&mut self, visit: &mut dyn FnMut(&mut dyn Record)) {
-        for item in self {
-            visit(item);
-        }
+    fn get(&mut self, at: usize) -> Option<&mut dyn Record> {
+        self.get_mut(at).map(|item| item as &mut dyn Record)
     }
 }
 
 /// Lists the members of a structure, named as in the file: `record!(Anchor { trace_ns: U64, realtime_ns: U64 });`
 macro_rules! record {
+    (@field Record $value:expr) => { $crate::record::Field::Record(&mut ($value as &mut dyn $crate::record::Record)) };
+    (@field List $value:expr) => { $crate::record::Field::List(&mut ($value as &mut dyn $crate::record::List)) };
+    (@field $kind:ident $value:expr) => { $crate::record::Field::$kind($value) };
     ($type:ident { $($name:ident: $kind:ident),* $(,)? }) => {
         impl $crate::record::Record for $type {
-            fn members(&mut self, visit: &mut dyn FnMut(&'static str, $crate::record::Field<'_>)) {
-                $(visit(stringify!($name), $crate::record::Field::$kind(&mut self.$name));)*
+            fn names(&self) -> &'static str {
+                concat!($(stringify!($name), " "),*)
+            }
+            fn members(&mut self, visit: &mut dyn FnMut($crate::record::Field<'_>)) {
+                $(visit($crate::record::record!(@field $kind &mut self.$name));)*
             }
         }
     };
@@ -98,8 +95,9 @@ pub(crate) use record;
 /// Writes a record as one JSON value.
 pub fn write<'j>(json: &'j mut Json, record: &mut dyn Record) -> &'j mut Json {
     json.begin_object();
-    record.members(&mut |name, field| {
-        json.key(name);
+    let mut names = record.names();
+    record.members(&mut |field| {
+        json.key(words::next(&mut names).unwrap_or_default());
         match field {
             Field::Bool(value) => json.bool(*value),
             Field::U16(value) => json.u64(u64::from(*value)),
@@ -124,10 +122,14 @@ pub fn write<'j>(json: &'j mut Json, record: &mut dyn Record) -> &'j mut Json {
                 }
                 json.end_object()
             }
-            Field::Record(record) => write(json, record),
+            Field::Record(record) => write(json, *record),
             Field::List(list) => {
                 json.begin_array();
-                list.each(&mut |record| _ = write(json, record));
+                let mut at = 0;
+                while let Some(record) = list.get(at) {
+                    write(json, record);
+                    at += 1;
+                }
                 json.end_array()
             }
         };
@@ -137,211 +139,220 @@ pub fn write<'j>(json: &'j mut Json, record: &mut dyn Record) -> &'j mut Json {
 
 /// Reads a JSON object into a record. Errors name the text as `what` says.
 pub fn read(text: &[u8], what: &str, record: &mut dyn Record) -> Result<()> {
-    let mut parser = de::Deserializer::new(text, None);
-    let outcome = Value { field: Some(Field::Record(record)), depth: 0 }.deserialize(&mut parser);
-    match outcome.and_then(|()| parser.end()) {
-        Ok(_) => Ok(()),
-        Err(de::Error::AnyIsUnsupported) => {
-            Err(Error::limit(what.to_owned() + " is nested too deeply", DEPTH_MAX as u64))
-        }
-        Err(why) => Err(Error::malformed(format!("{what} is not the JSON expected: {why}"), None)),
+    let mut parser = Parser { text, at: 0, too_deep: false };
+    let read = parser.value(Some(Field::Record(&mut (&mut *record as &mut dyn Record))), 0);
+    parser.peek();
+    if parser.too_deep {
+        return Err(Error::limit(what.to_owned() + " is nested too deeply", DEPTH_MAX as u64));
     }
+    if read.is_none() || parser.at < text.len() {
+        return Err(Error::malformed(what.to_owned() + " is not the JSON expected", Some(parser.at as u64)));
+    }
+    Ok(())
 }
 
-/// What the parser is at: a value that belongs into a field, or `None` to be passed over.
-struct Value<'a> {
-    field: Option<Field<'a>>,
-    depth: usize,
+/// A JSON text and where in it the reader is. Its functions give `None` where it is not what was expected.
+struct Parser<'t> {
+    text: &'t [u8],
+    at: usize,
+    too_deep: bool,
 }
 
-/// A member's name.
-struct Name<'a>(&'a mut String);
-
-impl<'de> DeserializeSeed<'de> for Value<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, parser: D) -> core::result::Result<(), D::Error> {
-        if self.depth > DEPTH_MAX {
-            // serde-json-core's answer to this is an error of its own, which nothing else here can cause.
-            return parser.deserialize_any(self);
-        }
-        match self.field {
-            None => parser.deserialize_ignored_any(self),
-            Some(_) => parser.deserialize_option(self),
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, parser: D) -> core::result::Result<(), D::Error> {
-        parser.deserialize_str(Value { field: Some(Field::Text(self.0)), depth: 0 })
-    }
-}
-
-impl<'de> Visitor<'de> for Value<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("another type")
-    }
-
-    fn visit_none<E>(self) -> core::result::Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> core::result::Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, parser: D) -> core::result::Result<(), D::Error> {
-        match self.field {
-            Some(Field::Bool(_)) => parser.deserialize_bool(self),
-            Some(Field::U16(_) | Field::U32(_) | Field::U64(_)) => parser.deserialize_u64(self),
-            Some(Field::I32(_) | Field::I64(_)) => parser.deserialize_i64(self),
-            Some(Field::Texts(_) | Field::List(_)) => parser.deserialize_seq(self),
-            Some(Field::Pairs(_) | Field::Record(_)) => parser.deserialize_map(self),
-            Some(Field::Text(_) | Field::Option(_)) | None => parser.deserialize_str(self),
-        }
-    }
-
-    fn visit_bool<E>(self, value: bool) -> core::result::Result<(), E> {
-        if let Some(Field::Bool(place)) = self.field {
-            *place = value;
-        }
-        Ok(())
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> core::result::Result<(), E> {
-        let fits = match self.field {
-            Some(Field::U16(place)) => u16::try_from(value).map(|value| *place = value),
-            Some(Field::U32(place)) => u32::try_from(value).map(|value| *place = value),
-            Some(Field::U64(place)) => {
-                *place = value;
-                Ok(())
+impl Parser<'_> {
+    /// The next byte that is no blank; 0 at the end.
+    fn peek(&mut self) -> u8 {
+        loop {
+            match self.text.get(self.at) {
+                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
+                other => return other.copied().unwrap_or(0),
             }
-            _ => Ok(()),
-        };
-        fits.map_err(E::custom)
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> core::result::Result<(), E> {
-        match self.field {
-            Some(Field::I32(place)) => *place = i32::try_from(value).map_err(E::custom)?,
-            Some(Field::I64(place)) => *place = value,
-            _ => {}
         }
-        Ok(())
     }
 
-    fn visit_str<E: serde::de::Error>(self, escaped: &str) -> core::result::Result<(), E> {
-        let place = match self.field {
-            Some(Field::Text(place)) => place,
-            Some(Field::Option(place)) => place.get_or_insert_with(String::new),
-            _ => return Ok(()),
-        };
-        unescape(escaped, place).ok_or_else(|| E::custom("escape"))
+    /// Takes `word` if it is next.
+    fn takes(&mut self, word: &[u8]) -> bool {
+        self.peek();
+        let there = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word));
+        if there {
+            self.at += word.len();
+        }
+        there
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> core::result::Result<(), A::Error> {
-        let depth = self.depth + 1;
-        match self.field {
-            Some(Field::Texts(texts)) => {
-                texts.clear();
-                let mut text = String::new();
-                while seq.next_element_seed(Value { field: Some(Field::Text(&mut text)), depth })?.is_some() {
-                    texts.push(core::mem::take(&mut text));
+    /// A value that belongs into `field`; without one it is passed over.
+    fn value(&mut self, field: Option<Field<'_>>, depth: usize) -> Option<()> {
+        if depth > DEPTH_MAX {
+            self.too_deep = true;
+            return None;
+        }
+        if self.takes(b"null") {
+            return Some(());
+        }
+        match field {
+            Some(Field::Bool(place)) => *place = self.bool()?,
+            Some(Field::U16(place)) => *place = self.magnitude()?.try_into().ok()?,
+            Some(Field::U32(place)) => *place = self.magnitude()?.try_into().ok()?,
+            Some(Field::U64(place)) => *place = self.magnitude()?,
+            Some(Field::I32(place)) => *place = self.signed()?.try_into().ok()?,
+            Some(Field::I64(place)) => *place = self.signed()?,
+            Some(Field::Text(place)) => self.string(place)?,
+            Some(Field::Option(place)) => self.string(place.get_or_insert_with(String::new))?,
+            other => match self.peek() {
+                b'[' => self.array(other, depth + 1)?,
+                b'{' => self.object(other, depth + 1)?,
+                _ if other.is_some() => return None,
+                b'"' => self.string(&mut String::new())?,
+                b'-' | b'0'..=b'9' => {
+                    while let Some(b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E') = self.text.get(self.at) {
+                        self.at += 1;
+                    }
                 }
-                Ok(())
+                _ => _ = self.bool()?,
+            },
+        }
+        Some(())
+    }
+
+    fn bool(&mut self) -> Option<bool> {
+        let is = self.takes(b"true");
+        (is || self.takes(b"false")).then_some(is)
+    }
+
+    fn magnitude(&mut self) -> Option<u64> {
+        self.peek();
+        let begun = self.at;
+        let mut value = 0u64;
+        while let Some(digit @ b'0'..=b'9') = self.text.get(self.at) {
+            value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+            self.at += 1;
+        }
+        (self.at != begun).then_some(value)
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let negative = self.takes(b"-");
+        let magnitude = self.magnitude()?;
+        if negative {
+            return 0i64.checked_sub_unsigned(magnitude);
+        }
+        magnitude.try_into().ok()
+    }
+
+    fn array(&mut self, mut field: Option<Field<'_>>, depth: usize) -> Option<()> {
+        self.at += 1;
+        match &mut field {
+            Some(Field::Texts(texts)) => texts.clear(),
+            Some(Field::List(list)) => list.clear(),
+            None => {}
+            Some(_) => return None,
+        }
+        if self.takes(b"]") {
+            return Some(());
+        }
+        loop {
+            match &mut field {
+                Some(Field::Texts(texts)) => {
+                    let mut text = String::new();
+                    self.value(Some(Field::Text(&mut text)), depth)?;
+                    texts.push(text);
+                }
+                Some(Field::List(list)) => self.value(Some(Field::Record(&mut list.add()?)), depth)?,
+                _ => self.value(None, depth)?,
             }
-            Some(Field::List(list)) => {
-                list.clear();
-                let mut outcome = Ok(None);
-                while list.add(&mut |record| {
-                    outcome = seq.next_element_seed(Value { field: Some(Field::Record(record)), depth });
-                    matches!(outcome, Ok(Some(())))
-                }) {}
-                outcome.map(|_| ())
-            }
-            _ => {
-                while seq.next_element_seed(Value { field: None, depth })?.is_some() {}
-                Ok(())
+            if !self.takes(b",") {
+                return self.takes(b"]").then_some(());
             }
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> core::result::Result<(), A::Error> {
-        let depth = self.depth + 1;
-        if let Some(Field::Pairs(pairs)) = &mut self.field {
-            pairs.clear();
+    fn object(&mut self, mut field: Option<Field<'_>>, depth: usize) -> Option<()> {
+        self.at += 1;
+        match &mut field {
+            Some(Field::Pairs(pairs)) => pairs.clear(),
+            Some(Field::Record(_)) | None => {}
+            Some(_) => return None,
         }
-        let mut name = String::new();
-        while map.next_key_seed(Name(&mut name))?.is_some() {
-            match &mut self.field {
+        if self.takes(b"}") {
+            return Some(());
+        }
+        loop {
+            let mut name = String::new();
+            self.string(&mut name)?;
+            if !self.takes(b":") {
+                return None;
+            }
+            let mut value = None;
+            match &mut field {
                 Some(Field::Pairs(pairs)) => {
-                    let mut value = String::new();
-                    map.next_value_seed(Value { field: Some(Field::Text(&mut value)), depth })?;
-                    pairs.push((core::mem::take(&mut name), value));
-                    continue;
+                    let mut text = String::new();
+                    value = Some(self.value(Some(Field::Text(&mut text)), depth));
+                    pairs.push((name, text));
                 }
                 Some(Field::Record(record)) => {
-                    let mut outcome = None;
-                    record.members(&mut |member, field| {
-                        if member == name {
-                            outcome = Some(map.next_value_seed(Value { field: Some(field), depth }));
+                    let mut names = record.names();
+                    record.members(&mut |field| {
+                        if words::next(&mut names) == Some(&name) {
+                            value = Some(self.value(Some(field), depth));
                         }
                     });
-                    if let Some(outcome) = outcome {
-                        outcome?;
-                        continue;
-                    }
                 }
                 _ => {}
             }
-            map.next_value_seed(Value { field: None, depth })?;
-        }
-        Ok(())
-    }
-}
-
-/// Writes what a string between quotes means to `out`. Halves of a surrogate pair without the other mean U+FFFD.
-fn unescape(escaped: &str, out: &mut String) -> Option<()> {
-    out.clear();
-    let mut rest = escaped;
-    while let Some((plain, tail)) = rest.split_once('\\') {
-        out.push_str(plain);
-        let kind = *tail.as_bytes().first()?;
-        rest = tail.get(1..)?;
-        out.push(match kind {
-            b'"' | b'\\' | b'/' => char::from(kind),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let mut code = unit(rest)?;
-                rest = rest.get(4..)?;
-                if (0xd800..0xdc00).contains(&code) {
-                    let low = rest.strip_prefix("\\u").and_then(unit).filter(|low| (0xdc00..0xe000).contains(low));
-                    if let Some(low) = low {
-                        code = 0x10000 + ((code & 0x3ff) << 10) + (low & 0x3ff);
-                        rest = rest.get(6..)?;
-                    }
-                }
-                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+            match value {
+                Some(value) => value?,
+                None => self.value(None, depth)?,
             }
-            _ => return None,
-        });
+            if !self.takes(b",") {
+                return self.takes(b"}").then_some(());
+            }
+        }
     }
-    out.push_str(rest);
-    Some(())
+
+    /// What a string means. Halves of a surrogate pair without the other mean U+FFFD.
+    fn string(&mut self, out: &mut String) -> Option<()> {
+        if !self.takes(b"\"") {
+            return None;
+        }
+        out.clear();
+        loop {
+            let rest = self.text.get(self.at..)?;
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+            out.push_str(core::str::from_utf8(rest.get(..plain)?).ok()?);
+            let [mark, rest @ ..] = rest.get(plain..)? else { return None };
+            self.at += plain + 1;
+            if *mark == b'"' {
+                return Some(());
+            }
+            let [kind, rest @ ..] = rest else { return None };
+            self.at += 1;
+            out.push(match kind {
+                b'"' | b'\\' | b'/' => char::from(*kind),
+                b'b' => '\u{8}',
+                b'f' => '\u{c}',
+                b'n' => '\n',
+                b'r' => '\r',
+                b't' => '\t',
+                b'u' => {
+                    let mut code = unit(rest)?;
+                    self.at += 4;
+                    if (0xd800..0xdc00).contains(&code) {
+                        let second = rest.get(4..).and_then(|rest| rest.strip_prefix(b"\\u")).and_then(unit);
+                        if let Some(low @ 0xdc00..=0xdfff) = second {
+                            code = 0x10000 + ((code & 0x3ff) << 10) + (low & 0x3ff);
+                            self.at += 6;
+                        }
+                    }
+                    char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+                }
+                _ => return None,
+            });
+        }
+    }
 }
 
 /// The four hexadecimal digits behind `\u`.
-fn unit(text: &str) -> Option<u32> {
-    let digits = text.as_bytes().get(..4)?;
+fn unit(text: &[u8]) -> Option<u32> {
+    let digits = text.get(..4)?;
     digits.iter().try_fold(0, |code, digit| Some(code << 4 | char::from(*digit).to_digit(16)?))
 }
 
@@ -475,7 +486,7 @@ mod tests {
             "{text:1}",
         ] {
             let why = read_whole(bad).unwrap_err().to_string();
-            assert!(why.starts_with("the test is not the JSON expected: "), "{bad}: {why}");
+            assert!(why.starts_with("the test is not the JSON expected (at byte "), "{bad}: {why}");
         }
         assert!(read(b"{\"text\":\"\xff\"}", "x", &mut Whole::default()).is_err());
     }
@@ -487,9 +498,7 @@ mod tests {
         let why = read_whole(&nested(DEPTH_MAX)).unwrap_err().to_string();
         assert_eq!(why, "the test is nested too deeply, the limit is 64");
         assert!(read_whole(&format!("{{\"a\":{}", "{\"b\":[".repeat(100_000))).is_err());
-        // Brackets in strings are not nesting; a quote in a value that is none does not begin one.
+        // Brackets in strings are not nesting.
         read_whole(&format!("{{\"a\":\"{}\\\"{}\"}}", "[".repeat(100), "{".repeat(100))).unwrap();
-        let hidden = format!("{{\"a\":x\",\"b\":{}", "[".repeat(100_000));
-        assert!(read_whole(&hidden).unwrap_err().to_string().contains("nested too deeply"));
     }
 }

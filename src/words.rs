@@ -28,23 +28,28 @@ pub fn number(text: &str) -> Option<u64> {
 pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for char in text.chars() {
-        let code = char as u32;
-        match char {
-            '"' | '\\' => out.extend(['\\', char]),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            char if breaks(char) => {
-                out.push_str("\\u{");
-                for shift in [20, 16, 12, 8, 4, 0].into_iter().filter(|shift| *shift == 0 || code >> shift != 0) {
-                    out.push(char::from(
-                        b"0123456789abcdef".get((code >> shift & 15) as usize).copied().unwrap_or(b'?'),
-                    ));
-                }
-                out.push('}');
+        let letter = match char {
+            '"' | '\\' => char,
+            '\n' => 'n',
+            '\t' => 't',
+            '\r' => 'r',
+            char if breaks(char) => 'u',
+            _ => '\0',
+        };
+        if letter == 'u' {
+            out.push_str("\\u{");
+            let code = char as u32;
+            for digit in (0..((35 - code.leading_zeros()) / 4).max(1)).rev() {
+                let digit = (code >> (4 * digit) & 15) as u8;
+                out.push(char::from(digit + if digit < 10 { b'0' } else { b'a' - 10 }));
             }
-            _ => out.push(char),
+            out.push('}');
+            continue;
         }
+        if letter != '\0' {
+            out.push('\\');
+        }
+        out.push(if letter != '\0' { letter } else { char });
     }
     out.push('"');
     out
@@ -77,10 +82,42 @@ pub fn split_once<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
     }
 }
 
-/// What stands behind the last `mark`, an ASCII character; all of it where there is none.
-pub fn behind_last(text: &str, mark: u8) -> &str {
-    let start = text.bytes().rposition(|byte| byte == mark).map_or(0, |at| at + 1);
-    text.get(start..).unwrap_or_default()
+/// Takes the first word off a list of words with a blank between them, or behind each.
+pub fn next<'a>(words: &mut &'a str) -> Option<&'a str> {
+    next_part(words, " ")
+}
+
+/// As [`next`], of parts with another mark.
+pub fn next_part<'a>(parts: &mut &'a str, mark: &str) -> Option<&'a str> {
+    if parts.is_empty() {
+        return None;
+    }
+    let (part, rest) = split_once(parts, mark).unwrap_or((parts, ""));
+    *parts = rest;
+    Some(part)
+}
+
+/// What stands behind the last `mark`; `None` without one.
+pub fn behind_last(text: &str, mark: u8) -> Option<&str> {
+    let at = text.bytes().rposition(|byte| byte == mark)?;
+    text.get(at + 1..)
+}
+
+/// The word at a place in such a list; empty beyond its end.
+pub fn nth(mut words: &str, at: usize) -> &str {
+    for _ in 0..at {
+        next(&mut words);
+    }
+    next(&mut words).unwrap_or_default()
+}
+
+/// Where such a list has a word.
+pub fn position(mut words: &str, wanted: &str) -> Option<usize> {
+    let mut at = 0;
+    while next(&mut words)? != wanted {
+        at += 1;
+    }
+    Some(at)
 }
 
 /// The first `count` characters, for showing a text of unknown length.
@@ -119,12 +156,24 @@ mod tests {
 
     #[test]
     fn the_last_mark_counts_behind() {
-        assert_eq!(["a/b/c", "c", "a/", ""].map(|text| behind_last(text, b'/')), ["c", "c", "", ""]);
+        assert_eq!(["a/b/c", "c", "a/", ""].map(|text| behind_last(text, b'/')), [Some("c"), None, Some(""), None]);
     }
 
     #[test]
     fn beginnings_end_between_characters() {
         assert_eq!(["", "ab", "abc", "aéb€"].map(|text| beginning(text, 2)), ["", "ab", "ab", "aé"]);
+    }
+
+    #[test]
+    fn the_last_mark_counts() {
+        assert_eq!(["a/b/é", "a/", "a"].map(|text| behind_last(text, b'/')), [Some("é"), Some(""), None]);
+    }
+
+    #[test]
+    fn words_have_places() {
+        let words = "a bc  d ";
+        assert_eq!([0, 1, 2, 3, 4].map(|at| nth(words, at)), ["a", "bc", "", "d", ""]);
+        assert_eq!(["bc", "d", "c"].map(|word| position(words, word)), [Some(1), Some(3), None]);
     }
 
     #[test]

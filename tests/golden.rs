@@ -365,14 +365,10 @@ fn every_line_of_json_is_an_object_and_damage_ends_no_report() {
         damaged += u32::from(outcome.counts.damaged > 0);
         assert!(outcome.counts.damaged == 0 || outcome.is_partial());
         for line in lines.lines().chain(summary.lines()) {
-            let object = serde_json_core::from_str::<Object>(line);
-            assert!(object.is_ok_and(|(_, used)| used == line.len()), "{line}");
+            let object = serde_json::from_str::<serde_json::Value>(line);
+            assert!(object.is_ok_and(|value| value.is_object()), "{line}");
         }
     }
     remove(&recording);
     assert!(damaged > 10, "the damage was too mild to test anything: {damaged}");
 }
-
-/// Any JSON object.
-#[derive(serde::Deserialize)]
-struct Object {}

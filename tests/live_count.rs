@@ -69,7 +69,9 @@ impl Noise {
             command = Command::new("nice");
             command.args(["-n", "19"]).arg(work().unwrap());
         }
-        Noise(command.args(["loop", "2000000000"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+        command.args(["loop", "2000000000"]).stdin(Stdio::null()).stdout(Stdio::null());
+        // A test that fails on a board aborts: who holds its output then holds up all.
+        Noise(command.stderr(Stdio::null()).spawn().unwrap())
     }
 }
 
@@ -131,6 +133,7 @@ fn counts_are_told_while_it_runs_and_what_a_killed_recorder_counted_is_kept() {
         assert!(seen.contains("# recording not ended: it still runs"), "{seen}");
         let list = live.bin(&["list"]).expect_code(0).stdout;
         assert!(list.lines().any(|line| line.contains(&id) && line.contains(" running ") && line.contains(" count ")));
+        assert!(!list.lines().any(|line| line.contains(&id) && line.ends_with(" 0 B")), "its file has a size:\n{list}");
         let follow = live.bin(&["follow", &id]).expect_code(2);
         assert!(follow.stderr.contains("mode count"), "{}", follow.stderr);
         let dat = live.bin(&["report", &id, "--format", "trace-dat", "-o", "/dev/null"]).expect_code(2);
@@ -197,7 +200,9 @@ fn a_counted_command_is_shown_at_its_end_and_its_status_passed_on() {
     let Some(live) = Live::new("a_counted_command_is_shown_at_its_end_and_its_status_passed_on", &[Cc]) else { return };
     for mode in MODES {
         let out = live.bin(&["run", "--mode", mode, "--", work().unwrap().to_str().unwrap(), "handler"]).expect_code(5);
-        assert!(out.stderr.lines().any(|line| line.trim() == "1         0 rt_sigreturn"), "{}", out.stderr);
+        // ARM's handlers without SA_SIGINFO return by the older call.
+        let returns = |line: &str| matches!(line.trim(), "1         0 rt_sigreturn" | "1         0 sigreturn");
+        assert!(out.stderr.lines().any(returns), "{}", out.stderr);
         assert!(out.stderr.contains("they add up"), "{}", out.stderr);
         let quiet = live.bin(&["run", "-q", "--mode", mode, "--", "true"]).expect_code(0);
         assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
@@ -212,8 +217,9 @@ fn calls_of_32_bit_programs_are_counted_by_their_own_numbers() {
     // All of it has room in the buffer, however busy the machine is.
     for mode in MODES {
         let (_, alone) = record(&live, &["--mode", mode], &["work32", "loop", "20000"]);
-        let abis: Vec<_> = table(&alone).into_keys().map(|(abi, _)| abi).collect();
-        assert!(abis.iter().all(|abi| abi == "i386" || abi == "arm"), "{mode}: {alone}");
+        // On arm64 the runtime's execve keeps its own number.
+        let mut others = table(&alone).into_keys().filter(|(_, name)| name != "execve");
+        assert!(others.all(|(abi, _)| abi == "i386" || abi == "arm"), "{mode}: {alone}");
         assert_eq!(of(&table(&alone), "getppid"), [(20_000, 0)]);
         assert_eq!(alone["mixed_abis"], false);
         let args = ["work", "chain", "900000", "/bin/work32", "loop", "20000"];

@@ -8,10 +8,9 @@ mod live;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use live::{wait_for, Cc, Live, Runc, TRACING};
+use live::{our_probes, wait_for, Cc, Live, Runc, TRACING};
 use serde_json::{json, Value};
 
 /// The first mark of `live-work data`.
@@ -19,20 +18,6 @@ const MARKS: u64 = 5_000_000;
 
 fn has_kprobes() -> bool {
     Path::new(TRACING).join("kprobe_events").exists()
-}
-
-fn probes() -> Vec<String> {
-    let defined = fs::read_to_string(Path::new(TRACING).join("dynamic_events")).unwrap_or_default();
-    defined.lines().map(str::to_owned).collect()
-}
-
-fn ours() -> Vec<String> {
-    probes().into_iter().filter(|line| line.contains("ftrace_analyzer/")).collect()
-}
-
-fn define(definition: &str) {
-    let mut file = fs::OpenOptions::new().append(true).open(Path::new(TRACING).join("dynamic_events")).unwrap();
-    file.write_all(definition.as_bytes()).unwrap();
 }
 
 /// Records `live-work data` with these options; gives the recording.
@@ -46,20 +31,8 @@ fn record(live: &Live, options: &[&str], program: &Path) -> PathBuf {
 
 /// The arguments of the call behind each mark, as text.
 fn arguments(live: &Live, recording: &Path) -> BTreeMap<u64, Value> {
-    let lines = live.report_json(recording.to_str().unwrap(), &[]);
-    let end = lines.last().unwrap();
-    assert_eq!((&end["events"]["lost"], &end["events"]["balanced"]), (&json!(0), &json!(true)));
-    let mut calls = lines.iter().filter(|line| line["type"] == "call");
-    let mut found = BTreeMap::new();
-    while let Some(call) = calls.next() {
-        let number = || u64::from_str_radix(call["args"][0].as_str()?.trim_start_matches("0x"), 16).ok();
-        if call["name"] == "getpgid" && number().is_some_and(|number| number >= MARKS) {
-            if let Some(call) = calls.next() {
-                found.insert(number().unwrap() - MARKS, call["arguments"].clone());
-            }
-        }
-    }
-    found
+    let calls = live.marked_calls(recording, MARKS).into_iter();
+    calls.map(|(mark, call)| (mark, call["arguments"].clone())).collect()
 }
 
 fn means(live: &Live, recording: &Path) -> String {
@@ -143,7 +116,7 @@ fn buffers_and_addresses_are_told_as_strace_prints_them() {
         assert_eq!(live.meta(&recording)["options"]["data"], json!(most));
         check(&arguments(&live, &recording), &means, most, true);
     }
-    wait_for("the end of the probes", || ours().is_empty().then_some(()));
+    wait_for("the end of the probes", || our_probes().is_empty().then_some(()));
     live.expect_nothing_left();
 }
 
@@ -255,30 +228,10 @@ fn probes_of_others_stay_and_ours_go_also_after_a_kill() {
     if !has_kprobes() {
         return live::kernel_lacks(test, "this kernel has no probes of its functions");
     }
-    define("p:fa_other/write vfs_write");
-    let others = || probes().iter().filter(|line| line.contains("fa_other/")).count();
     live.bin(&["run", "-q", "--data", "16", "--", "true"]).expect_code(0);
-    wait_for("the end of the probes", || ours().is_empty().then_some(()));
-    assert_eq!(others(), 1);
-    let loops = ["run", "-q", "--data", "16", "--", "sh", "-c", "while sleep 0.1; do echo x; done"];
-    let mut long = live.start(&loops, "long");
-    let state = wait_for("the recorder", || live.recorder("sh"));
-    let defined = ours().len();
-    assert!(ours().iter().any(|line| line.contains("/write_16 ")), "{:?}", ours());
+    wait_for("the end of the probes", || our_probes().is_empty().then_some(()));
     // One that wants more has its own, and leaves those that are in use.
-    live.bin(&["run", "-q", "--data", "24", "--", "true"]).expect_code(0);
-    wait_for("the end of the others", || (ours().len() == defined).then_some(()));
-    let pid = state["recorder_pid"].as_i64().unwrap() as i32;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
-    let ended = || fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
-    wait_for("the recorder's end", || ended().then_some(()));
-    assert_eq!(ours().len(), defined, "nobody is there to remove them");
-    let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(long.id() as i32), nix::sys::signal::Signal::SIGKILL);
-    let _ = long.wait();
-    live.bin(&["gc"]);
-    assert_eq!((ours(), others()), (Vec::new(), 1));
-    define("-:fa_other/write");
-    live.expect_nothing_left();
+    live.check_probes(&["--data", "16"], &["--data", "24"], "while sleep 0.1; do echo x; done");
 }
 
 #[test]

@@ -7,11 +7,9 @@
 mod live;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 
-use live::{wait_for, Cc, Live, TRACING};
+use live::{define_probe, our_probes, wait_for, Cc, Live, TRACING};
 use serde_json::{json, Value};
 
 /// The first mark of `live-work paths`.
@@ -22,35 +20,14 @@ const MARKS: u64 = 5_000_000;
 fn record(live: &Live, program: &Path, means: &str) -> (String, BTreeMap<u64, Value>) {
     let words = ["run", "-q", "--strings", means, "--", program.to_str().unwrap(), "paths", "5000000"];
     live.bin(&words).expect_code(0);
-    let name = program.file_name().unwrap().to_str().unwrap();
-    let recording = live.recordings(name).pop().unwrap();
-    let meta = live.meta(&recording);
-    let lines = live.report_json(recording.to_str().unwrap(), &[]);
-    let end = lines.last().unwrap();
-    assert_eq!((&end["events"]["lost"], &end["events"]["balanced"]), (&json!(0), &json!(true)));
-    let mut calls = lines.iter().filter(|line| line["type"] == "call");
-    let mut found = BTreeMap::new();
-    while let Some(call) = calls.next() {
-        let number = || u64::from_str_radix(call["args"][0].as_str()?.trim_start_matches("0x"), 16).ok();
-        if call["name"] != "getpgid" || !number().is_some_and(|number| number >= MARKS) {
-            continue;
-        }
-        if let Some(call) = calls.next() {
-            found.insert(number().unwrap() - MARKS, json!({ "strings": call["strings"], "cut": call["cut"] }));
-        }
-    }
-    assert!(!found.is_empty(), "no marks in {lines:#?}");
-    (meta["options"]["strings"].as_str().unwrap().to_owned(), found)
-}
-
-/// Defines, or removes, a probe on an event.
-fn define(definition: &str) -> bool {
-    let file = fs::OpenOptions::new().append(true).open(Path::new(TRACING).join("dynamic_events"));
-    file.and_then(|mut file| file.write_all(definition.as_bytes())).is_ok()
+    let recording = live.recordings(program.file_name().unwrap().to_str().unwrap()).pop().unwrap();
+    let calls = live.marked_calls(&recording, MARKS).into_iter();
+    let found = calls.map(|(mark, call)| (mark, json!({ "strings": call["strings"], "cut": call["cut"] })));
+    (live.meta(&recording)["options"]["strings"].as_str().unwrap().to_owned(), found.collect())
 }
 
 fn has_event_probes() -> bool {
-    define("e:fa_test/execve syscalls.sys_enter_execve nr=$__syscall_nr:s32") && define("-:fa_test/execve")
+    define_probe("e:fa_test/execve syscalls.sys_enter_execve nr=$__syscall_nr:s32") && define_probe("-:fa_test/execve")
 }
 
 /// What the kernel can, by its files; as `--strings` names it.
@@ -65,11 +42,6 @@ fn means() -> Vec<&'static str> {
         means.push("probes");
     }
     means
-}
-
-fn probes_left() -> Vec<String> {
-    let defined = fs::read_to_string(Path::new(TRACING).join("dynamic_events")).unwrap_or_default();
-    defined.lines().filter(|line| line.contains("ftrace_analyzer/")).map(str::to_owned).collect()
 }
 
 #[test]
@@ -130,7 +102,7 @@ fn each_means_tells_the_strings_that_it_can_and_makes_none_up() {
         }
         assert_eq!(strings(11)["0"], "/other", "{used}");
         // They go behind the recording's end, which nobody waits for.
-        wait_for("the end of the probes", || probes_left().is_empty().then_some(()));
+        wait_for("the end of the probes", || our_probes().is_empty().then_some(()));
     }
     live.expect_nothing_left();
 }
@@ -180,33 +152,9 @@ fn probes_stay_while_another_recorder_uses_them_and_gc_removes_those_of_a_killed
         return live::kernel_lacks(test, "this kernel has no probes");
     }
     let means = if means().contains(&"copies") { "copies" } else { "probes" };
-    let loops = [
-        "run",
-        "-q",
-        "--strings",
-        means,
-        "--",
-        "sh",
-        "-c",
-        "i=0; while [ $((i += 1)) -lt 1000000 ]; do : </dev/null; done",
-    ];
-    let mut long = live.start(&loops, "long");
-    let state = wait_for("the recorder", || live.recorder("sh"));
-    let defined = probes_left().len();
-    assert!(defined > 0);
-    live.bin(&["run", "-q", "--strings", means, "--", "true"]).expect_code(0);
-    assert_eq!(probes_left().len(), defined, "in use");
-    let pid = state["recorder_pid"].as_i64().unwrap() as i32;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
-    let ended = || fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
-    wait_for("the recorder's end", || ended().then_some(()));
-    assert_eq!(probes_left().len(), defined, "nobody is there to remove them");
-    let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(long.id() as i32), nix::sys::signal::Signal::SIGKILL);
-    let _ = long.wait();
-    live.bin(&["gc"]);
-    assert_eq!(probes_left(), Vec::<String>::new());
+    let script = "i=0; while [ $((i += 1)) -lt 1000000 ]; do : </dev/null; done";
+    live.check_probes(&["--strings", means], &["--strings", means], script);
     let lines = live.report_json("sh", &["--syscalls", "openat,open"]);
     let known = lines.iter().filter(|line| line["strings"]["1"] == "/dev/null" || line["strings"]["0"] == "/dev/null");
     assert!(known.count() > 0);
-    live.expect_nothing_left();
 }

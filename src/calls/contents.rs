@@ -39,7 +39,7 @@ impl EarlyContents {
     fn add(&mut self, pid: Pid, nr: SyscallNr, contents: &Contents<'_>) {
         let known = self.0.iter().position(|(of, ..)| *of == pid).map(|at| self.0.swap_remove(at));
         let (_, _, mut texts) = known.filter(|(_, of, _)| *of == nr).unwrap_or((pid, nr, Texts::default()));
-        each(contents, None, |arg, text| {
+        each(contents, None, &mut |arg, text| {
             texts.push(arg, text);
         });
         if self.0.len() >= EARLY_MAX {
@@ -87,7 +87,7 @@ fn string(bytes: &[u8]) -> Option<Text<'_>> {
 }
 
 /// Calls `take` for each argument that something is known of.
-fn each<'a>(contents: &Contents<'a>, call: Option<&Call>, mut take: impl FnMut(u8, Text<'a>)) {
+fn each<'a>(contents: &Contents<'a>, call: Option<&Call>, take: &mut dyn FnMut(u8, Text<'a>)) {
     let mut kernel_text = None;
     // Where the elements of an array stand: the argument, and the address of the next one.
     let mut array: Option<(u8, u64)> = None;
@@ -101,7 +101,7 @@ fn each<'a>(contents: &Contents<'a>, call: Option<&Call>, mut take: impl FnMut(u
                 }
             }
             (Role::Data(_) | Role::Piece(_) | Role::Address(..) | Role::Vector(..) | Role::Length(_), value) => {
-                memory.add(role, value, contents, call, &mut take);
+                memory.add(role, value, contents, call, take);
             }
             (Role::Pointer(arg), Value::Address(at)) => {
                 ended |= at == 0;
@@ -143,7 +143,7 @@ impl Tracker {
             None if !inside => {}
             _ => {
                 let call = state.call;
-                each(contents, Some(&call), |arg, text| state.tell(arg, text, steps));
+                each(contents, Some(&call), &mut |arg, text| state.tell(arg, text, steps));
             }
         }
     }

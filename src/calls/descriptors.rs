@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::arch::Abi;
 use crate::syscalls;
+use crate::words::{nth, position};
 
 use super::pairing::State;
 use super::{Call, Steps, Text, RESULT};
@@ -29,19 +30,20 @@ const CLOSE_RANGE_CLOEXEC: u64 = 4;
 /// What a call does to descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
-    /// Opens a path below the working directory: its flags are this argument.
-    Open(u8),
+    /// Opens a path below the working directory.
+    Open,
     /// Opens a path below argument 0.
-    OpenAt(u8),
+    OpenAt,
     Dup,
-    /// Copies to the number in argument 1; flags are this argument.
-    DupTo(u8),
+    /// Copies to the number in argument 1.
+    DupTo,
     Fcntl,
     Socket,
-    /// Flags are this argument.
-    Accept(u8),
-    /// Opens something that has no path: its name, and the argument with the flags.
-    Nameless(&'static str, u8),
+    Accept,
+    /// Opens something that has no path.
+    Nameless,
+    /// As `Nameless`, of the kernel's anonymous inodes.
+    Anon,
     Close,
     CloseRange,
     Unshare,
@@ -49,45 +51,68 @@ enum Effect {
     Fchdir,
 }
 
-/// No argument: without flags such a descriptor stays open over exec, or (`ALWAYS`) never does.
+/// In place of the argument with the flags: without them such a descriptor stays open over exec, or (`ALWAYS`) never does.
 const NEVER: u8 = 6;
 const ALWAYS: u8 = 7;
 
-#[rustfmt::skip]
-static EFFECTS: [(&str, Effect); 40] = [
-    ("open", Effect::Open(1)), ("creat", Effect::Open(NEVER)), ("openat", Effect::OpenAt(2)),
+/// A line a call: its name, what it does, the argument with its flags, and the name of what it opens.
+macro_rules! effects {
+    ($($call:literal $effect:ident $flags:tt $name:literal)*) => {
+        static CALLS: &str = concat!($($call, " "),*);
+        static EFFECTS: &[(Effect, u8)] = &[$((Effect::$effect, $flags)),*];
+        static NAMES: &str = concat!($($name, " "),*);
+    };
+}
+
+effects! {
+    "open" Open 1 ""
+    "creat" Open NEVER ""
+    "openat" OpenAt 2 ""
     // Its flags are in memory: taken as closed at exec, where that is not known.
-    ("openat2", Effect::OpenAt(ALWAYS)), ("open_tree", Effect::OpenAt(2)), ("fspick", Effect::OpenAt(ALWAYS)),
-    ("dup", Effect::Dup), ("dup2", Effect::DupTo(NEVER)), ("dup3", Effect::DupTo(2)), ("fcntl", Effect::Fcntl),
-    ("fcntl64", Effect::Fcntl), ("socket", Effect::Socket), ("accept", Effect::Accept(NEVER)),
-    ("accept4", Effect::Accept(3)), ("close", Effect::Close), ("close_range", Effect::CloseRange),
-    ("unshare", Effect::Unshare), ("chdir", Effect::Chdir), ("fchdir", Effect::Fchdir),
-    ("epoll_create", Effect::Nameless("anon_inode:[eventpoll]", NEVER)),
-    ("epoll_create1", Effect::Nameless("anon_inode:[eventpoll]", 0)),
-    ("eventfd", Effect::Nameless("anon_inode:[eventfd]", NEVER)),
-    ("eventfd2", Effect::Nameless("anon_inode:[eventfd]", 1)),
-    ("timerfd_create", Effect::Nameless("anon_inode:[timerfd]", 1)),
-    ("signalfd", Effect::Nameless("anon_inode:[signalfd]", NEVER)),
-    ("signalfd4", Effect::Nameless("anon_inode:[signalfd]", 3)),
-    ("inotify_init", Effect::Nameless("anon_inode:inotify", NEVER)),
-    ("inotify_init1", Effect::Nameless("anon_inode:inotify", 0)),
-    ("fanotify_init", Effect::Nameless("anon_inode:[fanotify]", ALWAYS)),
-    ("memfd_create", Effect::Nameless("memfd", ALWAYS)),
-    ("pidfd_open", Effect::Nameless("anon_inode:[pidfd]", ALWAYS)),
-    ("pidfd_getfd", Effect::Nameless("", ALWAYS)),
-    ("userfaultfd", Effect::Nameless("anon_inode:[userfaultfd]", 0)),
-    ("perf_event_open", Effect::Nameless("anon_inode:[perf_event]", ALWAYS)),
-    ("io_uring_setup", Effect::Nameless("anon_inode:[io_uring]", ALWAYS)),
-    ("landlock_create_ruleset", Effect::Nameless("anon_inode:[landlock-ruleset]", ALWAYS)),
-    ("mq_open", Effect::Nameless("", ALWAYS)), ("fsopen", Effect::Nameless("anon_inode:[fscontext]", ALWAYS)),
-    ("fsmount", Effect::Nameless("", ALWAYS)), ("open_by_handle_at", Effect::Nameless("", ALWAYS)),
-];
+    "openat2" OpenAt ALWAYS ""
+    "open_tree" OpenAt 2 ""
+    "fspick" OpenAt ALWAYS ""
+    "dup" Dup NEVER ""
+    "dup2" DupTo NEVER ""
+    "dup3" DupTo 2 ""
+    "fcntl" Fcntl NEVER ""
+    "fcntl64" Fcntl NEVER ""
+    "socket" Socket 1 ""
+    "accept" Accept NEVER ""
+    "accept4" Accept 3 ""
+    "close" Close NEVER ""
+    "close_range" CloseRange NEVER ""
+    "unshare" Unshare NEVER ""
+    "chdir" Chdir NEVER ""
+    "fchdir" Fchdir NEVER ""
+    "epoll_create" Anon NEVER "[eventpoll]"
+    "epoll_create1" Anon 0 "[eventpoll]"
+    "eventfd" Anon NEVER "[eventfd]"
+    "eventfd2" Anon 1 "[eventfd]"
+    "timerfd_create" Anon 1 "[timerfd]"
+    "signalfd" Anon NEVER "[signalfd]"
+    "signalfd4" Anon 3 "[signalfd]"
+    "inotify_init" Anon NEVER "inotify"
+    "inotify_init1" Anon 0 "inotify"
+    "fanotify_init" Anon ALWAYS "[fanotify]"
+    "memfd_create" Nameless ALWAYS "memfd"
+    "pidfd_open" Anon ALWAYS "[pidfd]"
+    "pidfd_getfd" Nameless ALWAYS ""
+    "userfaultfd" Anon 0 "[userfaultfd]"
+    "perf_event_open" Anon ALWAYS "[perf_event]"
+    "io_uring_setup" Anon ALWAYS "[io_uring]"
+    "landlock_create_ruleset" Anon ALWAYS "[landlock-ruleset]"
+    "mq_open" Nameless ALWAYS ""
+    "fsopen" Anon ALWAYS "[fscontext]"
+    "fsmount" Nameless ALWAYS ""
+    "open_by_handle_at" Nameless ALWAYS ""
+}
 
 /// What is known of the calls of one ABI, by number.
 #[derive(Debug)]
 struct Known {
     abi: Abi,
-    /// Index in [`EFFECTS`] and one more; 0 for no effect. And the registers that hold descriptors, a bit each.
+    /// Index in [`EFFECTS`], or one that it does not have; and the registers that hold descriptors, a bit each.
     calls: Vec<(u8, u8)>,
 }
 
@@ -95,14 +120,14 @@ impl Known {
     fn new(abi: Abi) -> Known {
         let mut calls = Vec::new();
         for (nr, name) in syscalls::all(abi).filter(|(nr, _)| *nr <= syscalls::max_nr(abi)) {
-            let effect = EFFECTS.iter().position(|(call, _)| *call == name).map_or(0, |at| at as u8 + 1);
+            let effect = position(CALLS, name).map_or(u8::MAX, |at| at as u8);
             let mut mask = 0;
             if let Some(arguments) = syscalls::arguments(abi, nr, &[0; 6]) {
                 for argument in arguments.as_slice().iter().filter(|argument| is_descriptor(argument.kind)) {
                     mask |= 1 << argument.register;
                 }
             }
-            calls.resize(nr as usize + 1, (0, 0));
+            calls.resize(nr as usize + 1, NOTHING);
             if let Some(last) = calls.last_mut() {
                 *last = (effect, mask);
             }
@@ -110,6 +135,9 @@ impl Known {
         Known { abi, calls }
     }
 }
+
+/// Of a call that has no effect and no descriptors.
+const NOTHING: (u8, u8) = (u8::MAX, 0);
 
 /// Whether arguments of this kind are descriptors.
 fn is_descriptor(kind: u8) -> bool {
@@ -143,6 +171,11 @@ impl Table {
         if let Some(at) = self.open.iter().position(|open| open.fd == fd) {
             self.open.swap_remove(at);
         }
+    }
+
+    #[inline(never)]
+    fn close_all(&mut self, gone: &dyn Fn(&Open) -> bool) {
+        self.open.retain(|open| !gone(open));
     }
 
     fn set(&mut self, fd: i32, cloexec: bool, target: Option<Rc<[u8]>>) {
@@ -208,13 +241,13 @@ impl Descriptors {
         Descriptors { known, tables: Vec::new(), free: Vec::new() }
     }
 
-    fn call(&self, call: &Call) -> (Option<Effect>, u8) {
-        let Some(known) = self.known.iter().find(|known| known.abi == call.abi) else { return (None, 0) };
-        let at = usize::try_from(call.nr).unwrap_or(usize::MAX);
-        let (effect, mask) = known.calls.get(at).copied().unwrap_or_default();
-        (usize::from(effect).checked_sub(1).and_then(|at| EFFECTS.get(at)).map(|(_, effect)| *effect), mask)
+    /// See [`Known::calls`].
+    fn call(&self, call: &Call) -> (u8, u8) {
+        let Some(known) = self.known.iter().find(|known| known.abi == call.abi) else { return NOTHING };
+        known.calls.get(call.nr as usize).copied().unwrap_or(NOTHING)
     }
 
+    #[inline(never)]
     fn table(&mut self, files: Files) -> Option<&mut Table> {
         self.tables.get_mut((files as usize).checked_sub(1)?)
     }
@@ -297,7 +330,7 @@ impl Descriptors {
     pub fn execed(&mut self, files: Files) -> Files {
         let files = self.private(files);
         if let Some(table) = self.table(files) {
-            table.open.retain(|open| !open.cloexec);
+            table.close_all(&|open| open.cloexec);
         }
         files
     }
@@ -313,6 +346,7 @@ impl Descriptors {
     /// A call begins: tells what its descriptors stand for, and does what is certain already.
     pub fn entered(&mut self, state: &State, steps: &mut dyn Steps) {
         let (effect, mask) = self.call(&state.call);
+        let effect = EFFECTS.get(usize::from(effect)).map(|(effect, _)| *effect);
         let (files, args) = (state.files, state.call.args);
         if mask == 0 && effect != Some(Effect::CloseRange) {
             return;
@@ -337,7 +371,7 @@ impl Descriptors {
                 if flags & CLOSE_RANGE_CLOEXEC != 0 {
                     table.open.iter_mut().filter(|open| within(open)).for_each(|open| open.cloexec = true);
                 } else {
-                    table.open.retain(|open| !within(open));
+                    table.close_all(&within);
                 }
             }
             _ => {}
@@ -345,48 +379,53 @@ impl Descriptors {
     }
 
     /// The call returned: does what it did, and tells what a new descriptor stands for.
+    #[inline(never)]
     pub fn returned(&mut self, state: &mut State, steps: &mut dyn Steps) {
-        let (Some(effect), _) = self.call(&state.call) else { return };
-        let (call, path) = (state.call, state.path.take());
-        let (ret, args) = (call.ret, call.args);
+        let at = usize::from(self.call(&state.call).0);
+        let Some((effect, flags)) = EFFECTS.get(at).copied() else { return };
+        let path = state.path.take();
+        let (ret, args) = (state.call.ret, state.call.args);
         let [first, second, third, ..] = args;
         if effect == Effect::Unshare && ret == 0 && first & CLONE_FILES != 0 {
             state.files = self.private(state.files);
         }
         let Some(table) = self.table(state.files) else { return };
-        let flagged = |arg: u8| arg == ALWAYS || args.get(usize::from(arg)).is_some_and(|flags| flags & CLOEXEC != 0);
-        let fd = ret as i32;
         if ret < 0 {
             return;
         }
-        match effect {
-            Effect::Open(flags) => table.set(fd, flagged(flags), path.map(|path| table.path(None, &path))),
-            Effect::OpenAt(flags) => {
-                let dir = Some(first as i32).filter(|dir| *dir != AT_FDCWD);
-                table.set(fd, flagged(flags), path.map(|path| table.path(dir, &path)));
-            }
-            Effect::Dup => table.set(fd, false, target_of(table, first)),
-            Effect::DupTo(flags) if first as i32 != second as i32 => {
-                table.set(fd, flagged(flags), target_of(table, first));
-            }
-            Effect::Fcntl if matches!(second, F_DUPFD | F_DUPFD_CLOEXEC) => {
-                table.set(fd, second == F_DUPFD_CLOEXEC, target_of(table, first));
-            }
-            Effect::Fcntl if second == F_SETFD => {
-                if let Some(open) = table.open.iter_mut().find(|open| open.fd == first as i32) {
-                    open.cloexec = third & 1 != 0;
+        let fd = ret as i32;
+        let flags = args.get(usize::from(flags)).copied().unwrap_or(if flags == ALWAYS { CLOEXEC } else { 0 });
+        let mut cloexec = flags & CLOEXEC != 0;
+        let target = match effect {
+            Effect::Open | Effect::Chdir => path.map(|path| table.path(None, &path)),
+            Effect::OpenAt => path.map(|path| table.path(Some(first as i32).filter(|dir| *dir != AT_FDCWD), &path)),
+            Effect::DupTo if first as i32 == second as i32 => return,
+            Effect::Fcntl => match second {
+                F_DUPFD | F_DUPFD_CLOEXEC => {
+                    cloexec = second == F_DUPFD_CLOEXEC;
+                    target_of(table, first)
                 }
-                return;
+                F_SETFD => {
+                    if let Some(open) = table.open.iter_mut().find(|open| open.fd == first as i32) {
+                        open.cloexec = third & 1 != 0;
+                    }
+                    return;
+                }
+                _ => return,
+            },
+            Effect::Socket => Some(socket_name(first, second).as_bytes().into()),
+            Effect::Dup | Effect::DupTo | Effect::Accept | Effect::Fchdir => target_of(table, first),
+            Effect::Nameless | Effect::Anon => {
+                let prefix: &[u8] = if effect == Effect::Anon { b"anon_inode:" } else { b"" };
+                Some([prefix, nth(NAMES, at).as_bytes()].concat().into())
             }
-            Effect::Socket => {
-                table.set(fd, second & CLOEXEC != 0, Some(socket_name(first, second).as_bytes().into()));
-            }
-            Effect::Accept(flags) => table.set(fd, flagged(flags), target_of(table, first)),
-            Effect::Nameless(name, flags) => table.set(fd, flagged(flags), Some(name.as_bytes().into())),
-            Effect::Chdir => return table.cwd = path.map(|path| table.path(None, &path)),
-            Effect::Fchdir => return table.cwd = target_of(table, first),
-            _ => return,
+            Effect::Close | Effect::CloseRange | Effect::Unshare => return,
+        };
+        if matches!(effect, Effect::Chdir | Effect::Fchdir) {
+            table.cwd = target;
+            return;
         }
+        table.set(fd, cloexec, target);
         if let Some(open) = table.find(fd) {
             steps.text(state.ticket, RESULT, Text::Target(&open.target));
         }

@@ -38,6 +38,7 @@ impl Tracker {
     }
 
     #[cold]
+    #[inline(never)]
     pub(super) fn other(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, event: Event<'_>, steps: &mut dyn Steps) {
         match event {
             Event::NewTask { pid: child, flags, comm } => self.born(ts, cpu, pid, child, Some(flags), comm, steps),

@@ -268,8 +268,8 @@ impl Tracker {
     /// An event on `cpu`: if it was missing, it is so no more.
     #[cold]
     fn recovered(&mut self, ts: Timestamp, cpu: CpuId) {
-        if self.damaged.contains(&cpu) {
-            self.damaged.retain(|other| *other != cpu);
+        if let Some(at) = self.damaged.iter().position(|other| *other == cpu) {
+            self.damaged.swap_remove(at);
             self.gap_end_known = self.gap_end_known.max(ts);
             if self.damaged.is_empty() {
                 self.gap_end = self.gap_end_known;

@@ -35,11 +35,6 @@ pub struct LongCalls {
 }
 
 impl LongCalls {
-    fn new(mut calls: Vec<LongCall>) -> LongCalls {
-        calls.sort_unstable_by_key(|call| call.ticket);
-        LongCalls { calls, next: 0 }
-    }
-
     /// The call `open` with its end. Tickets are asked for in rising order; one that is not there, or is another call's (the
     /// recording grew at a place that both passes did not see alike), gives `None`.
     pub(super) fn take(&mut self, ticket: u64, open: &Call) -> Option<Call> {
@@ -81,7 +76,7 @@ impl Finder {
     }
 
     pub(super) fn into_calls(self) -> LongCalls {
-        LongCalls::new(self.calls)
+        LongCalls { calls: self.calls, next: 0 }
     }
 }
 
@@ -97,7 +92,9 @@ impl Steps for Finder {
         // With the call at the front, the queue is full when `span` tickets from its own on are given.
         if self.next - ticket > self.span {
             let Call { entered, ended, ret, pid, nr, end, uncertain, runtime, .. } = *call;
-            self.calls.push(LongCall { ticket, entered, ended, ret, pid, nr, end, uncertain, runtime });
+            // They end nearly in the order of their tickets.
+            let before = self.calls.iter().rposition(|call| call.ticket < ticket).map_or(0, |at| at + 1);
+            self.calls.insert(before, LongCall { ticket, entered, ended, ret, pid, nr, end, uncertain, runtime });
         }
     }
 

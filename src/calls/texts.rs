@@ -96,8 +96,8 @@ impl Texts {
         if self.bytes.len() + 4 + usize::from(length) > BYTES_MAX {
             return false;
         }
-        self.bytes.extend_from_slice(&[arg, kind]);
-        self.bytes.extend_from_slice(&length.to_le_bytes());
+        let [low, high] = length.to_le_bytes();
+        self.bytes.extend_from_slice(&[arg, kind, low, high]);
         if head_len != 0 {
             for word in head {
                 self.bytes.extend_from_slice(&word.to_le_bytes());

@@ -1,208 +1,191 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The options, as argh reads them, and what their values mean.
+//! The options: how they are read, and what their values mean.
 //!
-//! There is one set of options for all verbs: [`super::verbs`] tells which of them a verb takes. argh would make reading and
-//! explaining anew for each verb, which took a twelfth of the artefact for the boards.
+//! A table and a loop of ours: argh, which the rest of the field takes for its size, took 26 KB of 350 in the artefact for
+//! the boards with its help for twelve verbs, and 7 without. Words and errors are as with it.
 
-use core::convert::Infallible;
-use core::ops::Deref;
-use core::str::FromStr;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use argh::FromArgs;
-
 use super::units::{Scale, DATA, SIZE, TIME};
+use super::verbs::{Grammar, COMMAND};
 use crate::arch::Arch;
 use crate::error::{Error, Quoted, Result};
 use crate::proc;
 use crate::recorder::{Mode, RecordOptions, Strings, DIR_DEFAULT, MAX_SIZE_DEFAULT};
 use crate::sys::variable;
-use crate::syscalls::SyscallList;
-use crate::words::quoted;
+use crate::syscalls::{nearest_of, SyscallList};
+use crate::words::{nth, quoted};
 
-/// A word of the command line, kept as long as the program runs.
-///
-/// Every option has this type and is read by its verb: argh then has one way to fill an option, and nothing to drop.
-#[derive(Clone, Copy, Debug)]
-pub struct Word(&'static str);
+/// The options of all verbs, as they stand in [`NAMES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opt {
+    Mode,
+    BufferSizeKb,
+    MaxSize,
+    MaxAge,
+    MaxTotal,
+    Name,
+    Strings,
+    Data,
+    Dir,
+    Syscalls,
+    IfAnnotation,
+    Report,
+    Output,
+    Color,
+    Format,
+    Pid,
+    Comm,
+    Since,
+    Until,
+    MinDuration,
+    MergeLog,
+    // From here on: without a value.
+    ErrorsOnly,
+    Strict,
+    Quiet,
+    WithRuntime,
+    ContainerOnly,
+    Json,
+}
 
-impl FromStr for Word {
-    type Err = Infallible;
+const COUNT: usize = Opt::Json as usize + 1;
 
-    fn from_str(text: &str) -> core::result::Result<Self, Infallible> {
-        Ok(Word(Box::leak(text.into())))
+/// Their names; `src/cli/help/` explains them to the user.
+pub const NAMES: &str = "\
+    --mode --buffer-size-kb --max-size --max-age --max-total --name --strings --data --dir --syscalls \
+    --if-annotation --report --output --color --format --pid --comm --since --until --min-duration --merge-log \
+    --errors-only --strict --quiet --with-runtime --container-only --json";
+
+/// The words behind a verb.
+#[derive(Debug, Default)]
+pub struct Args<'a> {
+    values: [Option<&'a str>; COUNT],
+    /// What `--merge-log` named, each time.
+    pub logs: Vec<&'a str>,
+    /// The word that is no option.
+    pub word: Option<&'a str>,
+}
+
+impl<'a> Args<'a> {
+    /// The value of an option, if it was given.
+    pub fn get(&self, option: Opt) -> Option<&'a str> {
+        self.values.get(option as usize).copied().flatten()
+    }
+
+    /// Whether an option was given.
+    pub fn has(&self, option: Opt) -> bool {
+        self.get(option).is_some()
     }
 }
 
-impl Deref for Word {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.0
-    }
+/// An option's name.
+pub fn name(option: Opt) -> &'static str {
+    nth(NAMES, option as usize)
 }
 
-/// What stands behind a verb. `src/cli/help/` explains it to the user.
-#[derive(FromArgs, Debug)]
-pub struct Args {
-    /// what the recorder keeps
-    #[argh(option)]
-    pub mode: Option<Word>,
-    /// ring buffer of each CPU
-    #[argh(option)]
-    pub buffer_size_kb: Option<Word>,
-    /// limit of a recording
-    #[argh(option)]
-    pub max_size: Option<Word>,
-    /// limit of what is kept
-    #[argh(option)]
-    pub max_age: Option<Word>,
-    /// limit of all recordings
-    #[argh(option)]
-    pub max_total: Option<Word>,
-    /// label
-    #[argh(option)]
-    pub name: Option<Word>,
-    /// means for the contents of strings
-    #[argh(option)]
-    pub strings: Option<Word>,
-    /// bytes of each buffer
-    #[argh(option)]
-    pub data: Option<Word>,
-    /// where recordings lie
-    #[argh(option)]
-    pub dir: Option<Word>,
-    /// calls
-    #[argh(option)]
-    pub syscalls: Option<Word>,
-    /// what a container carries to be recorded
-    #[argh(option)]
-    pub if_annotation: Option<Word>,
-    /// where the text goes when the container has stopped
-    #[argh(option)]
-    pub report: Option<Word>,
-    /// where the output goes
-    #[argh(option, short = 'o')]
-    pub output: Option<Word>,
-    /// when to colour
-    #[argh(option)]
-    pub color: Option<Word>,
-    /// form of the report
-    #[argh(option)]
-    pub format: Option<Word>,
-    /// thread or process
-    #[argh(option)]
-    pub pid: Option<Word>,
-    /// name of a task
-    #[argh(option)]
-    pub comm: Option<Word>,
-    /// first moment
-    #[argh(option)]
-    pub since: Option<Word>,
-    /// last moment
-    #[argh(option)]
-    pub until: Option<Word>,
-    /// shortest time of a call
-    #[argh(option)]
-    pub min_duration: Option<Word>,
-    /// only calls that fail
-    #[argh(switch)]
-    pub errors_only: bool,
-    /// whether a failure is the exit code of a hook
-    #[argh(switch)]
-    pub strict: bool,
-    /// whether to print nothing
-    #[argh(switch, short = 'q')]
-    pub quiet: bool,
-    /// with the container runtime's own calls
-    #[argh(switch)]
-    pub with_runtime: bool,
-    /// without the container runtime's own calls
-    #[argh(switch)]
-    pub container_only: bool,
-    /// output for programs
-    #[argh(switch)]
-    pub json: bool,
-    /// a file of log lines, each time it is given
-    #[argh(option)]
-    pub merge_log: Vec<Word>,
-    /// what is no option
-    #[argh(positional)]
-    pub words: Vec<Word>,
-}
-
-impl Args {
-    /// All options: whether each was given, and its name.
-    pub fn options(&self) -> [(bool, &'static str); OPTIONS] {
-        [
-            (self.mode.is_some(), "--mode"),
-            (self.buffer_size_kb.is_some(), "--buffer-size-kb"),
-            (self.max_size.is_some(), "--max-size"),
-            (self.max_age.is_some(), "--max-age"),
-            (self.max_total.is_some(), "--max-total"),
-            (self.name.is_some(), "--name"),
-            (self.strings.is_some(), "--strings"),
-            (self.data.is_some(), "--data"),
-            (self.dir.is_some(), "--dir"),
-            (self.syscalls.is_some(), "--syscalls"),
-            (self.if_annotation.is_some(), "--if-annotation"),
-            (self.report.is_some(), "--report"),
-            (self.output.is_some(), "--output"),
-            (self.color.is_some(), "--color"),
-            (self.format.is_some(), "--format"),
-            (self.pid.is_some(), "--pid"),
-            (self.comm.is_some(), "--comm"),
-            (self.since.is_some(), "--since"),
-            (self.until.is_some(), "--until"),
-            (self.min_duration.is_some(), "--min-duration"),
-            (self.errors_only, "--errors-only"),
-            (self.strict, "--strict"),
-            (self.quiet, "--quiet"),
-            (self.with_runtime, "--with-runtime"),
-            (self.container_only, "--container-only"),
-            (self.json, "--json"),
-            (!self.merge_log.is_empty(), "--merge-log"),
-        ]
+/// Reads a verb's words: the options, and at which word another program's command line begins, for a verb that has one.
+/// `None` if they ask for help.
+pub fn read<'a>(grammar: &Grammar, words: &'a [OsString]) -> Result<Option<(Args<'a>, usize)>> {
+    let mut args = Args::default();
+    let mut words_after_dashes = false;
+    let mut at = 0;
+    while let Some(given) = words.get(at) {
+        let text = |word: &'a OsString| {
+            word.to_str()
+                .ok_or_else(|| Error::usage(format!("the argument {} is not UTF-8", Quoted(&word.to_string_lossy()))))
+        };
+        // What another program gets need not be text.
+        let word = match given.to_str() {
+            None if grammar.word == COMMAND => break,
+            _ => text(given)?,
+        };
+        if !words_after_dashes && matches!(word, "--help" | "help") {
+            return Ok(None);
+        }
+        if words_after_dashes || !word.starts_with('-') || word.len() < 2 {
+            if grammar.word == COMMAND {
+                break;
+            }
+            if grammar.word.is_empty() || args.word.is_some() {
+                return Err(Error::usage(format!("there is an argument too many: {}", Quoted(word))));
+            }
+            args.word = Some(word);
+            at += 1;
+            continue;
+        }
+        if word == "--" {
+            if grammar.word == COMMAND {
+                break;
+            }
+            words_after_dashes = true;
+            at += 1;
+            continue;
+        }
+        let word = match word {
+            "-o" => "--output",
+            "-q" => "--quiet",
+            long => long,
+        };
+        let taken = || grammar.options.split(' ');
+        let Some(option) = NAMES.split(' ').position(|name| name == word) else {
+            let error = Error::usage(format!("there is no option {}", Quoted(word)));
+            return Err(match nearest_of(word, &mut taken()) {
+                Some(near) => error.hint(["did you mean ", near, "?"].concat()),
+                None => error.hint("--help tells what there is"),
+            });
+        };
+        if !taken().any(|name| name == word) {
+            return Err(Error::usage([grammar.name, " takes no ", word].concat()).hint("--help tells what there is"));
+        }
+        at += 1;
+        let mut value = "";
+        if option < Opt::ErrorsOnly as usize {
+            let Some(next) = words.get(at) else {
+                return Err(Error::usage([word, " needs a value"].concat()).hint("--help tells what there is"));
+            };
+            value = text(next)?;
+            at += 1;
+        }
+        let Some(place) = args.values.get_mut(option) else { continue };
+        if option == Opt::MergeLog as usize {
+            args.logs.push(value);
+        } else if option < Opt::ErrorsOnly as usize && place.is_some() {
+            return Err(Error::usage([word, " is given twice"].concat()));
+        }
+        *place = Some(value);
     }
-
-    /// The first word that is no option.
-    pub fn word(&self) -> &'static str {
-        self.words.first().map_or("", |word| word.0)
+    if args.word.is_none() && grammar.word.starts_with('<') {
+        return Err(Error::usage([grammar.word, " is missing"].concat()).hint("--help tells what there is"));
     }
+    Ok(Some((args, at)))
 }
-
-/// How many there are.
-const OPTIONS: usize = 27;
-
-/// Those without a value; behind each other one stands its value.
-pub const SWITCHES: [&str; 7] =
-    ["--errors-only", "--strict", "--quiet", "--with-runtime", "--container-only", "--json", "-q"];
 
 /// Where recordings lie: `--dir`, else `FTRACE_ANALYZER_DIR`, else /var/lib/ftrace-analyzer.
-pub fn dir(word: Option<Word>) -> PathBuf {
-    match word {
-        Some(word) => word.0.into(),
+pub fn dir(args: &Args<'_>) -> PathBuf {
+    match args.get(Opt::Dir) {
+        Some(word) => word.into(),
         None => variable("FTRACE_ANALYZER_DIR").map_or_else(|| DIR_DEFAULT.into(), PathBuf::from),
     }
 }
 
-/// An option's value that is none, in argh's words.
-pub fn bad_value(option: &str, value: &str, why: &str) -> Error {
-    Error::usage(format!("Error parsing option '{option}' with value '{value}': {} {why}", Quoted(value)))
-        .hint("--help tells what there is")
+/// An option's value that is none.
+pub fn bad_value(option: Opt, value: &str, why: &str) -> Error {
+    Error::usage(format!("{}: {} {why}", name(option), Quoted(value))).hint("--help tells what there is")
 }
 
 /// An option's number.
-pub fn number(option: &str, word: Option<Word>, default: u64, scale: &Scale) -> Result<u64> {
-    match word {
+pub fn number(args: &Args<'_>, option: Opt, default: u64, scale: &Scale) -> Result<u64> {
+    match args.get(option) {
         None => Ok(default),
-        Some(word) => scale.parse(&word).ok_or_else(|| bad_value(option, &word, scale.wrong)),
+        Some(word) => scale.parse(word).ok_or_else(|| bad_value(option, word, scale.wrong)),
     }
 }
 
 /// Reads a list of calls.
-pub fn syscall_list(list: Word, arch: Arch) -> Result<SyscallList> {
-    SyscallList::parse(list.0, arch).map_err(|unknown| {
+pub fn syscall_list(list: &str, arch: Arch) -> Result<SyscallList> {
+    SyscallList::parse(list, arch).map_err(|unknown| {
         let (what, mark) = if unknown.is_class { ("class of system calls ", "%") } else { ("system call ", "") };
         let error = Error::usage(["there is no ", what].concat() + &quoted(&[mark, unknown.word].concat()));
         match unknown.nearest {
@@ -223,31 +206,124 @@ const BUFFER: Scale = Scale {
 };
 
 /// The options of what is recorded.
-pub fn record_options(args: &Args) -> Result<RecordOptions> {
-    let Args { mode, buffer_size_kb, max_size, max_age, name, strings, data, dir: base, syscalls: list, .. } = *args;
-    let mode = match mode {
+pub fn record_options(args: &Args<'_>) -> Result<RecordOptions> {
+    let mode = match args.get(Opt::Mode) {
         None => Mode::Continuous,
-        Some(word) => Mode::from_name(&word)
-            .ok_or_else(|| bad_value("--mode", &word, "is not a mode; there are continuous, flight and count"))?,
+        Some(word) => Mode::from_name(word)
+            .ok_or_else(|| bad_value(Opt::Mode, word, "is not a mode; there are continuous, flight and count"))?,
     };
+    let syscalls = args.get(Opt::Syscalls);
     // On a machine without tables the recorder says so.
-    if let (Some(list), (Some(arch), ..)) = (list, proc::uname()) {
+    if let (Some(list), (Some(arch), ..)) = (syscalls, proc::uname()) {
         syscall_list(list, arch)?;
     }
     Ok(RecordOptions {
         mode,
-        buffer_size_kb: Some(number("--buffer-size-kb", buffer_size_kb, 0, &BUFFER)?).filter(|kb| *kb > 0),
-        max_size: number("--max-size", max_size, MAX_SIZE_DEFAULT, &SIZE)?,
-        max_age_s: number("--max-age", max_age, 0, &TIME)?,
-        syscalls: list.map(|word| word.0.to_owned()),
-        errors_only: args.errors_only,
-        name: name.map(|word| word.0.to_owned()),
-        strings: match strings {
+        buffer_size_kb: Some(number(args, Opt::BufferSizeKb, 0, &BUFFER)?).filter(|kb| *kb > 0),
+        max_size: number(args, Opt::MaxSize, MAX_SIZE_DEFAULT, &SIZE)?,
+        max_age_s: number(args, Opt::MaxAge, 0, &TIME)?,
+        syscalls: syscalls.map(str::to_owned),
+        errors_only: args.has(Opt::ErrorsOnly),
+        name: args.get(Opt::Name).map(str::to_owned),
+        strings: match args.get(Opt::Strings) {
             None => Strings::Auto,
-            Some(word) => Strings::from_name(&word)
-                .ok_or_else(|| bad_value("--strings", &word, "is none of auto, off, copies, events and probes"))?,
+            Some(word) => Strings::from_name(word)
+                .ok_or_else(|| bad_value(Opt::Strings, word, "is none of auto, off, copies, events and probes"))?,
         },
-        data: number("--data", data, 0, &DATA)?,
-        dir: dir(base),
+        data: number(args, Opt::Data, 0, &DATA)?,
+        dir: dir(args),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::verbs::find;
+
+    fn arguments(line: &str) -> Vec<OsString> {
+        line.split_ascii_whitespace().map(OsString::from).collect()
+    }
+
+    fn wrong(line: &str) -> String {
+        let words = arguments(line);
+        let (grammar, skip) = find(&words).unwrap();
+        let result = read(grammar, &words[skip..]);
+        let error = result.err().unwrap_or_else(|| panic!("{line} is taken"));
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    }
+
+    #[test]
+    fn options_and_the_word_stand_in_any_order() {
+        for line in [
+            "report --format json demo --merge-log a -o out --errors-only --merge-log b",
+            "report demo -o out --merge-log a --merge-log b --errors-only --format json",
+        ] {
+            let words = arguments(line);
+            let (args, end) = read(find(&words).unwrap().0, &words[1..]).unwrap().unwrap();
+            assert_eq!(
+                (args.word, args.get(Opt::Format), args.get(Opt::Output)),
+                (Some("demo"), Some("json"), Some("out"))
+            );
+            assert_eq!(
+                (args.logs.as_slice(), args.has(Opt::ErrorsOnly), args.has(Opt::Json)),
+                (&["a", "b"][..], true, false)
+            );
+            assert_eq!(end, words.len() - 1);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, told) in [
+            ("stop", "<id> is missing"),
+            ("stop a b", "there is an argument too many: \"b\""),
+            ("list a", "there is an argument too many: \"a\""),
+            ("list --jsn", "there is no option \"--jsn\""),
+            ("list --mode x", "list takes no --mode"),
+            ("list --dir", "--dir needs a value"),
+            ("list --dir a --dir b", "--dir is given twice"),
+            ("hook start a", "there is an argument too many: \"a\""),
+            ("hook start --json", "hook start takes no --json"),
+        ] {
+            assert_eq!(wrong(line), told);
+        }
+        let words = arguments("--jsn");
+        let error = read(find(&arguments("list")).unwrap().0, &words).map(|_| ()).unwrap_err();
+        assert_eq!(error.remedy(), Some("did you mean --json?"));
+    }
+
+    #[test]
+    fn behind_dashes_nothing_is_an_option() {
+        let words = arguments("-- --json");
+        let (args, _) = read(find(&arguments("report")).unwrap().0, &words).unwrap().unwrap();
+        assert_eq!((args.word, args.has(Opt::Json)), (Some("--json"), false));
+    }
+
+    #[test]
+    fn a_command_begins_behind_our_own_options() {
+        let run = find(&arguments("run")).unwrap().0;
+        for (line, begin) in [
+            ("ls -l", 0),
+            ("-q ls", 1),
+            ("--errors-only -o file ls -q", 3),
+            ("--name -- -- ls", 2),
+            ("-- ls --help", 0),
+            ("-q -- -q", 1),
+            ("", 0),
+        ] {
+            assert_eq!(read(run, &arguments(line)).unwrap().map(|(_, end)| end), Some(begin), "{line}");
+        }
+        assert!(read(run, &arguments("-q --help ls")).unwrap().is_none());
+    }
+
+    #[test]
+    fn names_are_in_the_order_of_the_options() {
+        for (option, text) in
+            [(Opt::Mode, "--mode"), (Opt::MergeLog, "--merge-log"), (Opt::ErrorsOnly, "--errors-only")]
+        {
+            assert_eq!(name(option), text);
+        }
+        assert_eq!((name(Opt::Json), NAMES.split(' ').count()), ("--json", COUNT));
+    }
 }

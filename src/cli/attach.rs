@@ -49,9 +49,9 @@ fn target(label: String, container: ContainerMeta, mut pids: Vec<Pid>) -> Target
     }
 }
 
-pub fn main(args: &Args) -> Result<u8> {
+pub fn main(args: &Args<'_>) -> Result<u8> {
     let options = record_options(args)?;
-    let wanted = args.word();
+    let wanted = args.word.unwrap_or_default();
     let target = find_target(wanted)?;
     let session = Session::start(&target, &options)?;
     let dir = session.dir().to_owned();

@@ -6,7 +6,7 @@
 use core::fmt::{self, Write};
 use std::path::Path;
 
-use super::args::{self, Args};
+use super::args::{self, Args, Opt};
 use super::{out, units};
 use crate::error::{exit, Result};
 use crate::format::{parse_header_page, Schema};
@@ -161,7 +161,7 @@ fn check_tracefs(findings: &mut Findings) -> Option<Tracefs> {
 fn check_events(findings: &mut Findings, tracefs: &Tracefs) {
     let mut missing = String::new();
     let mut raw = true;
-    for (system, name) in Schema::EVENTS {
+    for &(system, name) in Schema::EVENTS {
         if tracefs.has_event(system, name) {
             continue;
         }
@@ -318,8 +318,8 @@ fn check_space(findings: &mut Findings, tracefs: Option<&Tracefs>, dir: &Path) {
     }
 }
 
-pub fn main(args: &Args) -> Result<u8> {
-    let json = args.json.then(|| {
+pub fn main(args: &Args<'_>) -> Result<u8> {
+    let json = args.has(Opt::Json).then(|| {
         let mut json = Json::new();
         json.begin_array();
         json
@@ -330,7 +330,7 @@ pub fn main(args: &Args) -> Result<u8> {
     if let Some(tracefs) = &tracefs {
         check_events(&mut findings, tracefs);
     }
-    check_space(&mut findings, tracefs.as_ref(), &args::dir(args.dir));
+    check_space(&mut findings, tracefs.as_ref(), &args::dir(args));
     if let Some(mut checks) = findings.json {
         checks.end_array();
         let mut json = Json::new();

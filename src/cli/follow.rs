@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::args::Args;
+use super::args::{Args, Opt};
 use super::out;
 use crate::error::{exit, Result};
 use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned, DATA_NOTE, FILTER_NOTE};
@@ -120,10 +120,10 @@ pub fn tell_unfiltered(meta: &Meta) {
     }
 }
 
-pub fn main(args: &Args) -> Result<u8> {
-    let state = find_running(args.word())?;
+pub fn main(args: &Args<'_>) -> Result<u8> {
+    let state = find_running(args.word.unwrap_or_default())?;
     needs_events(&Recording::open(Path::new(&state.recording))?)?;
-    let how = (args.with_runtime, out::colour(args.color, Stdio::Out, false)?);
+    let how = (args.has(Opt::WithRuntime), out::colour(args, Stdio::Out)?);
     let code = print(Path::new(&state.recording), Box::new(Stdio::Out), how, &mut || false)?;
     tell_losses(Path::new(&state.recording))?;
     Ok(code)

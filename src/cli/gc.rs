@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `gc`: cleans up behind killed recorders and applies limits.
 
-use super::args::{dir, number, Args};
+use super::args::{dir, number, Args, Opt};
 use super::out;
 use super::units::{SIZE, TIME};
 use crate::error::{exit, Result};
 use crate::recorder;
 
-pub fn main(args: &Args) -> Result<u8> {
-    let base = dir(args.dir);
-    let max_total = number("--max-total", args.max_total, 0, &SIZE)?;
-    let max_age = number("--max-age", args.max_age, 0, &TIME)?;
+pub fn main(args: &Args<'_>) -> Result<u8> {
+    let base = dir(args);
+    let max_total = number(args, Opt::MaxTotal, 0, &SIZE)?;
+    let max_age = number(args, Opt::MaxAge, 0, &TIME)?;
     let swept = recorder::sweep();
     let mut text = String::new();
     let mut tell = |before: &str, names: &[String], after: &str| {

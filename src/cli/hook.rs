@@ -7,7 +7,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::args::{self, bad_value, record_options, Args};
+use super::args::{self, bad_value, record_options, Args, Opt};
 use super::{out, report, select};
 use crate::error::{exit, Error, Quoted, Result};
 use crate::oci::{parse_state, State, STATE_MAX};
@@ -28,10 +28,10 @@ const DISCARD_MAX: usize = 16 << 20;
 const STOP_PATIENCE: u64 = 10_000;
 
 /// Runs a hook and decides what its failure means.
-pub fn main(args: &Args, hook: fn(&Args) -> Result<()>) -> u8 {
+pub fn main(args: &Args<'_>, hook: fn(&Args<'_>) -> Result<()>) -> u8 {
     match hook(args) {
         Ok(()) => exit::OK,
-        Err(error) => fail(&error, args.strict),
+        Err(error) => fail(&error, args.has(Opt::Strict)),
     }
 }
 
@@ -70,14 +70,14 @@ fn read_state() -> Result<State> {
 }
 
 /// An annotation that a container must carry to be recorded: `KEY` or `KEY=VALUE`.
-fn condition(args: &Args) -> Result<Option<(&str, Option<&str>)>> {
-    let Some(text) = args.if_annotation.as_deref() else { return Ok(None) };
+fn condition<'a>(args: &Args<'a>) -> Result<Option<(&'a str, Option<&'a str>)>> {
+    let Some(text) = args.get(Opt::IfAnnotation) else { return Ok(None) };
     let (key, value) = match text.split_once('=') {
         Some((key, value)) => (key, Some(value)),
         None => (text, None),
     };
     if key.is_empty() {
-        return Err(bad_value("--if-annotation", text, "has no key; write KEY or KEY=VALUE"));
+        return Err(bad_value(Opt::IfAnnotation, text, "has no key; write KEY or KEY=VALUE"));
     }
     Ok(Some((key, value)))
 }
@@ -107,7 +107,7 @@ fn describe(state: &State) -> ContainerMeta {
 }
 
 /// `hook start`.
-pub fn start(args: &Args) -> Result<()> {
+pub fn start(args: &Args<'_>) -> Result<()> {
     let mut options = record_options(args)?;
     let condition = condition(args)?;
     let state = read_state()?;
@@ -157,7 +157,7 @@ fn named(why: Error, state: &State) -> Error {
 }
 
 /// `hook stop`.
-pub fn stop(args: &Args) -> Result<()> {
+pub fn stop(args: &Args<'_>) -> Result<()> {
     let state = read_state()?;
     let id = state.id.as_str();
     match find_container_recorder(id) {
@@ -174,12 +174,12 @@ pub fn stop(args: &Args) -> Result<()> {
             }
         }
     }
-    if let Some(path) = args.report.as_deref().map(Path::new) {
+    if let Some(path) = args.get(Opt::Report).map(Path::new) {
         if !sys::is_absolute(path) {
             return Err(Error::usage(format!("--report {} is not an absolute path", path.display()))
                 .hint("a hook's working directory is the runtime's business"));
         }
-        let dir = select::find_container(&args::dir(args.dir), id)?;
+        let dir = select::find_container(&args::dir(args), id)?;
         report::write_text(&dir, path)?;
     }
     Ok(())

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::args::{self, Args};
+use super::args::{self, Args, Opt};
 use super::{out, select, units};
 use crate::calendar::Utc;
 use crate::error::{exit, Result};
@@ -31,8 +31,9 @@ struct Tally {
 fn tally(dir: &Path, meta: &Meta, finished: bool) -> Result<Tally> {
     let kept = dir.join("counts");
     let recording = Recording::open(dir)?;
-    let bytes = recording.bytes();
+    let mut bytes = recording.bytes();
     if let (true, Some(arch)) = (meta.counts_only(), meta.arch()) {
+        bytes = dir.join(CallCounts::FILE).metadata().map_or(0, |file| file.len());
         let counts = CallCounts::load(dir)?;
         let calls = counts.calls(arch).iter().fold(counts.others, |sum, call| sum.saturating_add(call.calls));
         let lost = counts.dropped + if meta.stats.is_empty() { counts.lost } else { meta.lost() };
@@ -205,13 +206,13 @@ fn push_blanks(text: &mut String, count: usize) {
     }
 }
 
-pub fn main(args: &Args) -> Result<u8> {
+pub fn main(args: &Args<'_>) -> Result<u8> {
     let live = running();
-    let base = args::dir(args.dir);
+    let base = args::dir(args);
     let mut rows = Rows {
         shown: Vec::new(),
         cells: Vec::new(),
-        json: args.json.then(Json::new),
+        json: args.has(Opt::Json).then(Json::new),
         has_pods: false,
         has_limited: false,
         has_modes: false,

@@ -22,12 +22,8 @@ mod verbs;
 
 use std::ffi::OsString;
 
-use argh::FromArgs;
-
-use self::args::Args;
 use self::verbs::{Grammar, Verb};
 use crate::error::{exit, Error, Quoted, Result};
-use crate::words::split_once;
 
 /// Runs the program with these arguments, the program's name first; gives its exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {
@@ -35,23 +31,30 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     if matches!(words, [word] if word == "--version" || word == "-V") {
         return finish("", out::print(version().as_bytes()).map(|()| exit::OK));
     }
+    // `help report` means `report --help`, and no word at all means `--help`.
+    if words.first().map_or(true, |word| word == "--help" || word == "help") {
+        let found = verbs::find(words.get(1..).unwrap_or_default());
+        return finish("", found.and_then(|(grammar, _)| help(grammar)));
+    }
     let (grammar, skip) = match verbs::find(words) {
         Ok(found) => found,
         Err(error) => return fail("", &error),
     };
     let words = words.get(skip..).unwrap_or_default();
-    // Another program's command line need not be text.
-    let end = if grammar.verb == Verb::Run { verbs::command_begin(words) } else { words.len() };
-    let (ours, command) = words.split_at(end);
-    let args = match read(grammar, ours) {
-        Ok(Some(args)) => args,
-        Ok(None) => return exit::OK,
-        Err(error) => return refuse(grammar, ours, &error),
+    let first = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    if grammar.verb == Verb::Hook && !matches!(&*first, "--help" | "help") {
+        let error = Error::usage(format!("there is no hook {}", Quoted(&first)));
+        return refuse(grammar, words, &error.hint("there are hook start and hook stop"));
+    }
+    let (args, end) = match args::read(grammar, words) {
+        Ok(Some(read)) => read,
+        Ok(None) => return finish("", help(grammar)),
+        Err(error) => return refuse(grammar, words, &error),
     };
     let result = match grammar.verb {
         Verb::HookStart => return hook::main(&args, hook::start),
         Verb::HookStop => return hook::main(&args, hook::stop),
-        Verb::Run => return run::main(&args, command),
+        Verb::Run => return run::main(&args, words.get(end..).unwrap_or_default()),
         Verb::Top | Verb::Hook => Ok(exit::USAGE),
         Verb::Attach => attach::main(&args),
         Verb::Follow => follow::main(&args),
@@ -64,35 +67,9 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     finish(grammar.name, result)
 }
 
-/// Reads a verb's words; none if they ask for help, which is then given.
-fn read(grammar: &Grammar, words: &[OsString]) -> Result<Option<Args>> {
-    let mut texts = Vec::with_capacity(words.len());
-    for word in words {
-        match word.to_str() {
-            Some(text) => texts.push(text),
-            None => {
-                let shown = word.to_string_lossy();
-                return Err(Error::usage(format!("the argument {} is not UTF-8", Quoted(&shown))));
-            }
-        }
-    }
-    if grammar.verb == Verb::Top && texts.is_empty() {
-        texts.push("--help");
-    }
-    let args = match Args::from_args(&[grammar.name], &texts) {
-        Ok(args) => args,
-        Err(early) if early.status.is_err() => return Err(usage_error(early.output.trim_end())),
-        Err(_) => {
-            // `help report` means `report --help`.
-            let of = match grammar.verb {
-                Verb::Top => verbs::find(words.get(1..).unwrap_or_default())?.0,
-                _ => grammar,
-            };
-            return out::print(&help::text(of.verb)).map(|()| None);
-        }
-    };
-    verbs::check(grammar, &args)?;
-    Ok(Some(args))
+/// Prints a verb's help.
+fn help(grammar: &Grammar) -> Result<u8> {
+    out::print(&help::text(grammar.verb)).map(|()| exit::OK)
 }
 
 /// The end of a wrong command line; that of a hook must not keep a container from starting.
@@ -101,12 +78,6 @@ fn refuse(grammar: &Grammar, ours: &[OsString], error: &Error) -> u8 {
         return hook::fail(error, ours.iter().any(|word| word == "--strict"));
     }
     fail(grammar.name, error)
-}
-
-/// argh's text, as a sentence of ours.
-fn usage_error(text: &str) -> Error {
-    let (first, _) = split_once(text, "\n\n").unwrap_or((text, ""));
-    Error::usage(first.replace('\n', " ")).hint("--help tells what there is")
 }
 
 /// Version, target and build profile.

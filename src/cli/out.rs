@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use super::args::{bad_value, Word};
+use super::args::{bad_value, Args, Opt};
 use crate::error::{Error, Result};
 use crate::sys::{self, Stdio};
 
@@ -57,16 +57,16 @@ pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 
 /// Whether text on `to` is to have colours: as `--color` says, else on a terminal that has them. `NO_COLOR` is that of
 /// no-color.org. A file never has, unless told so.
-pub fn colour(when: Option<Word>, to: Stdio, file: bool) -> Result<bool> {
-    match when.as_deref().unwrap_or("auto") {
+pub fn colour(args: &Args<'_>, to: Stdio) -> Result<bool> {
+    match args.get(Opt::Color).unwrap_or("auto") {
         "always" => Ok(true),
         "never" => Ok(false),
-        "auto" if file || !to.as_fd().is_terminal() => Ok(false),
+        "auto" if args.has(Opt::Output) || !to.as_fd().is_terminal() => Ok(false),
         "auto" => {
             let [term, no_color] = ["TERM", "NO_COLOR"].map(|name| sys::variable(name).unwrap_or_default());
             Ok(!term.is_empty() && term != "dumb" && no_color.is_empty())
         }
-        other => Err(bad_value("--color", other, "is none of auto, always and never")),
+        other => Err(bad_value(Opt::Color, other, "is none of auto, always and never")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::args::{self, bad_value, Args, Word};
+use super::args::{self, bad_value, Args, Opt};
 use super::{out, select};
 use crate::error::{exit, Error, Quoted, Result};
 use crate::recorder::{running, Client};
@@ -33,9 +33,9 @@ impl Format {
     }
 }
 
-fn format_of(args: &Args) -> Result<Format> {
-    match args.format.as_deref().unwrap_or("text") {
-        "text" if args.json => Ok(Format::Json),
+fn format_of(args: &Args<'_>) -> Result<Format> {
+    match args.get(Opt::Format).unwrap_or("text") {
+        "text" if args.has(Opt::Json) => Ok(Format::Json),
         "text" => Ok(Format::Text),
         "summary" => Ok(Format::Summary),
         "json" => Ok(Format::Json),
@@ -70,38 +70,38 @@ fn bring_up_to_date(dir: &Path) -> Result<bool> {
     Ok(false)
 }
 
-fn filter_of(args: &Args, recording: &Recording) -> Result<Filter> {
+fn filter_of(args: &Args<'_>, recording: &Recording) -> Result<Filter> {
     let meta = &recording.meta;
-    let syscalls = match &args.syscalls {
+    let syscalls = match args.get(Opt::Syscalls) {
         None => None,
         Some(list) => {
             let arch = meta
                 .arch()
                 .ok_or_else(|| Error::unsupported(format!("system call tables for {}", meta.host.machine)))?;
-            Some(Box::new(args::syscall_list(*list, arch)?))
+            Some(Box::new(args::syscall_list(list, arch)?))
         }
     };
-    let pid = match args.pid {
+    let pid = match args.get(Opt::Pid) {
         None => None,
         Some(word) => Some(
-            crate::words::number(&word)
+            crate::words::number(word)
                 .and_then(|pid| crate::ids::Pid::try_from(pid).ok())
-                .ok_or_else(|| bad_value("--pid", &word, "is no number of a task"))?,
+                .ok_or_else(|| bad_value(Opt::Pid, word, "is no number of a task"))?,
         ),
     };
-    let time = |word: Option<Word>| match word {
+    let time = |option| match args.get(option) {
         None => Ok(None),
-        Some(word) => parse_time(&word, meta, 0).map(Some),
+        Some(word) => parse_time(word, meta, 0).map(Some),
     };
     Ok(Filter {
         syscalls,
-        errors_only: args.errors_only,
+        errors_only: args.has(Opt::ErrorsOnly),
         pid,
-        comm: args.comm.map(|comm| comm.as_bytes().to_vec()),
-        since: time(args.since)?,
-        until: time(args.until)?,
-        min_duration: args.min_duration.as_deref().map(parse_duration).transpose()?,
-        with_runtime: args.with_runtime && !args.container_only,
+        comm: args.get(Opt::Comm).map(|comm| comm.as_bytes().to_vec()),
+        since: time(Opt::Since)?,
+        until: time(Opt::Until)?,
+        min_duration: args.get(Opt::MinDuration).map(parse_duration).transpose()?,
+        with_runtime: args.has(Opt::WithRuntime) && !args.has(Opt::ContainerOnly),
         ..Filter::of(meta)
     })
 }
@@ -134,56 +134,47 @@ pub fn print_text(dir: &Path, to: &mut dyn Write, colour: bool) -> Result<()> {
 }
 
 /// What does not go together with a binary form.
-fn check_binary(args: &Args, format: Format) -> Result<()> {
+fn check_binary(args: &Args<'_>, format: Format) -> Result<()> {
     if !format.is_binary() {
         return Ok(());
     }
-    if args.output.is_none() && std::io::stdout().is_terminal() {
+    if !args.has(Opt::Output) && std::io::stdout().is_terminal() {
         return Err(Error::usage("this format is not for terminals".to_owned()).hint("name a file: -o FILE"));
     }
-    let filters = [
-        (args.json, "--json"),
-        (args.syscalls.is_some(), "--syscalls"),
-        (args.errors_only, "--errors-only"),
-        (args.pid.is_some(), "--pid"),
-        (args.comm.is_some(), "--comm"),
-        (args.since.is_some(), "--since"),
-        (args.until.is_some(), "--until"),
-        (args.min_duration.is_some(), "--min-duration"),
-        (args.container_only, "--container-only"),
-    ];
+    use Opt::{Comm, ContainerOnly, ErrorsOnly, Json, MinDuration, Pid, Since, Syscalls, Until};
+    let filters = [Json, Syscalls, ErrorsOnly, Pid, Comm, Since, Until, MinDuration, ContainerOnly];
     // The first is no filter, and no binary form knows it.
     let known = if format == Format::TraceDat { filters.len() } else { 1 };
-    match filters.iter().take(known).find(|(given, _)| *given) {
+    match filters.iter().take(known).find(|option| args.has(**option)).map(|option| args::name(*option)) {
         None => Ok(()),
-        Some((_, name)) if format == Format::TraceDat => {
+        Some(name) if format == Format::TraceDat => {
             Err(Error::usage(format!("{name} does not go with trace-dat, which holds the kernel's own data whole"))
                 .hint("trace-cmd report and KernelShark have filters of their own"))
         }
-        Some((_, name)) => Err(Error::usage(format!("{name} does not go with perfetto"))),
+        Some(name) => Err(Error::usage(format!("{name} does not go with perfetto"))),
     }
 }
 
-pub fn main(args: &Args) -> Result<u8> {
+pub fn main(args: &Args<'_>) -> Result<u8> {
     let format = format_of(args)?;
     check_binary(args, format)?;
-    if format == Format::Summary && !args.merge_log.is_empty() {
+    if format == Format::Summary && args.has(Opt::MergeLog) {
         return Err(Error::usage("--merge-log is for the formats text and json"));
     }
-    let dir = select::find_recording(&args::dir(args.dir), args.words.first().map(|word| &**word))?;
+    let dir = select::find_recording(&args::dir(args), args.word)?;
     let (recording, killed) = open(&dir)?;
     let options = Options {
         filter: filter_of(args, &recording)?,
         utc_offset_s: 0,
         footer: true,
-        colour: out::colour(args.color, Stdio::Out, args.output.is_some())?,
-        logs: args.merge_log.iter().map(|path| (&**path).into()).collect(),
+        colour: out::colour(args, Stdio::Out)?,
+        logs: args.logs.iter().map(|path| path.into()).collect(),
     };
-    let mut output = out::open(args.output.as_deref(), Stdio::Out)?;
+    let mut output = out::open(args.get(Opt::Output), Stdio::Out)?;
     let outcome = match format {
         Format::Text => report::text(&recording, &options, &mut *output)?,
         Format::Json => report::json(&recording, &options, &mut *output)?,
-        Format::Summary if args.json => report::summary_json(&recording, &options, &mut *output)?,
+        Format::Summary if args.has(Opt::Json) => report::summary_json(&recording, &options, &mut *output)?,
         Format::Summary => report::summary(&recording, &options, &mut *output)?,
         Format::TraceDat => report::trace_dat(&recording, &options, &mut *output)?,
         Format::Perfetto => report::perfetto(&recording, &options, &mut *output)?,
@@ -191,7 +182,7 @@ pub fn main(args: &Args) -> Result<u8> {
     if format.is_binary() && outcome.is_partial() {
         out::note(&String::from_utf8_lossy(&report::remarks(&recording, &options, &outcome)));
     }
-    if args.output.is_some() && Stdio::Err.as_fd().is_terminal() {
+    if args.has(Opt::Output) && Stdio::Err.as_fd().is_terminal() {
         out::note(&format!("{} lines of {}\n", outcome.shown, dir.display()));
     }
     Ok(code_of(&outcome, killed))

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 
-use super::args::{record_options, Args};
+use super::args::{record_options, Args, Opt};
 use super::{follow, out, report};
 use crate::error::{exit, Error, Result};
 use crate::ids::Pid;
@@ -59,14 +59,14 @@ fn to_c(word: &OsString) -> Result<CString> {
 /// The label: the command's name without its directory, made fit for a path.
 fn label(command: &OsString) -> String {
     let text = command.to_string_lossy();
-    let name = behind_last(&text, b'/');
+    let name = behind_last(&text, b'/').unwrap_or(&text);
     let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-') { c } else { '_' };
     let mut made = String::new();
     for c in beginning(name, 64).chars() {
         made.push(fit(c));
     }
     let name = made;
-    match name.strip_prefix(['.', '-', '+']) {
+    match name.strip_prefix(|c: char| matches!(c, '.' | '-' | '+')) {
         Some(rest) => format!("_{rest}"),
         None if name.is_empty() => "run".to_owned(),
         None => name,
@@ -74,8 +74,8 @@ fn label(command: &OsString) -> String {
 }
 
 /// Runs the verb; every failure of ours is exit code 125, so that it is not taken for the command's.
-pub fn main(args: &Args, command: &[OsString]) -> u8 {
-    let colour = || out::colour(args.color, Stdio::Err, args.output.is_some());
+pub fn main(args: &Args<'_>, command: &[OsString]) -> u8 {
+    let colour = || out::colour(args, Stdio::Err);
     let (options, colour) = match record_options(args).and_then(|options| Ok((options, colour()?))) {
         Ok(both) => both,
         Err(error) => {
@@ -101,9 +101,9 @@ pub fn main(args: &Args, command: &[OsString]) -> u8 {
     }
 }
 
-fn trace(args: &Args, options: &RecordOptions, colour: bool, command: &[OsString]) -> Result<u8> {
+fn trace(args: &Args<'_>, options: &RecordOptions, colour: bool, command: &[OsString]) -> Result<u8> {
     let words = command.iter().map(to_c).collect::<Result<Vec<CString>>>()?;
-    let mut output = out::open(args.output.as_deref(), Stdio::Err)?;
+    let mut output = out::open(args.get(Opt::Output), Stdio::Err)?;
     let mut held = hold(&words)?;
     let target = Target {
         origin: Origin::Run,
@@ -128,10 +128,10 @@ fn trace(args: &Args, options: &RecordOptions, colour: bool, command: &[OsString
         return Ok(not_executed(command, Errno::from_raw(i32::from_le_bytes(errno))));
     }
     let mut code = None;
-    if args.quiet || options.mode != Mode::Continuous {
+    if args.has(Opt::Quiet) || options.mode != Mode::Continuous {
         code = sys::wait(held.pid, true);
         follow::wait_end(&recorder);
-        if !args.quiet {
+        if !args.has(Opt::Quiet) {
             // Whoever watches a flight recording empties it: what it kept is shown at its end, as counts are.
             report::print_text(&recorder.dir, &mut *output, colour)?;
         }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::recording::{list_recordings, Meta};
+use crate::recording::list_recordings;
 use crate::sys;
 
 /// Whether two paths, one of them perhaps the user's own spelling, mean the same recording.
@@ -20,19 +20,20 @@ pub fn unit(dir: &Path) -> String {
 
 /// The newest recording of the container with exactly this id.
 pub fn find_container(base: &Path, id: &str) -> Result<PathBuf> {
-    let of_it = |(_, meta): &(PathBuf, Result<Box<Meta>>)| meta.as_ref().is_ok_and(|meta| meta.container.id == id);
-    let newest = list_recordings(base)?.into_iter().rev().find(of_it);
-    newest.map(|(dir, _)| dir).ok_or_else(|| Error::not_found(format!("a recording of {id} in {}", base.display())))
+    let mut all = list_recordings(base)?;
+    let newest = all.iter().rposition(|(_, meta)| meta.as_ref().is_ok_and(|meta| meta.container.id == id));
+    newest
+        .map(|at| all.swap_remove(at).0)
+        .ok_or_else(|| Error::not_found(format!("a recording of {id} in {}", base.display())))
 }
 
 /// The recording that `wanted` means, among those below `base`; the newest of several with the same name.
 pub fn find_recording(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
-    let is_path = |path: &&Path| {
-        sys::status(&path.join("meta.json")).is_ok_and(|file| file.is_file())
-            || (sys::parent(path).is_some() && sys::is_dir(path))
-    };
-    if let Some(path) = wanted.map(Path::new).filter(is_path) {
-        return Ok(path.to_owned());
+    if let Some(path) = wanted.map(Path::new) {
+        let is_one = sys::status(&path.join("meta.json")).is_ok_and(|file| file.is_file());
+        if is_one || (wanted.is_some_and(|name| name.contains('/')) && sys::is_dir(path)) {
+            return Ok(path.to_owned());
+        }
     }
     let mut all = list_recordings(base)?;
     let Some(wanted) = wanted else {
@@ -42,37 +43,30 @@ pub fn find_recording(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
                 .hint("ftrace-analyzer run -- COMMAND makes one; --dir or $FTRACE_ANALYZER_DIR say where to look")
         });
     };
-    let named = |meta: &Meta| meta.name == wanted || meta.container.id == wanted;
-    let exact = all.iter().rposition(|(dir, meta)| unit(dir) == wanted || meta.as_ref().is_ok_and(|meta| named(meta)));
-    if let Some(at) = exact {
-        return Ok(all.swap_remove(at).0);
-    }
-    // A beginning may fit several recordings of one container; the newest is meant then.
-    let mut labels: Vec<String> = Vec::new();
-    let mut newest = None;
-    for (dir, meta) in all {
-        let unit = unit(&dir);
-        if !unit.starts_with(wanted) {
-            continue;
+    // The newest of this name; else the newest that begins so, where all that do are of one container or label.
+    let (mut exact, mut newest) = (None, None);
+    let mut labels: Vec<&str> = Vec::new();
+    for (at, (dir, meta)) in all.iter().enumerate() {
+        let unit = dir.as_os_str().to_str().and_then(|dir| dir.rsplit('/').next()).unwrap_or_default();
+        let (id, name) = meta.as_ref().map_or(("", unit), |meta| (meta.container.id.as_str(), meta.name.as_str()));
+        if unit == wanted || id == wanted || name == wanted {
+            exact = Some(at);
         }
-        let label = match meta {
-            Ok(meta) if !meta.container.id.is_empty() => meta.container.id,
-            Ok(meta) => meta.name,
-            Err(_) => unit,
-        };
-        if let Err(at) = labels.binary_search(&label) {
-            labels.insert(at, label);
+        if unit.starts_with(wanted) {
+            newest = Some(at);
+            let label = if id.is_empty() { name } else { id };
+            if !labels.contains(&label) {
+                labels.push(label);
+            }
         }
-        newest = Some(dir);
     }
-    match newest {
+    if exact.is_none() && labels.len() > 1 {
+        let text = format!("{} recordings begin with {wanted}: {}", labels.len(), labels.join(", "));
+        return Err(Error::new(Kind::Busy, text).hint("give more of the name"));
+    }
+    match exact.or(newest) {
+        Some(at) => Ok(all.swap_remove(at).0),
         None => Err(Error::not_found(format!("a recording {wanted} in {}", base.display()))
             .hint("ftrace-analyzer list shows what there is")),
-        Some(dir) if labels.len() == 1 => Ok(dir),
-        _ => Err(Error::new(
-            Kind::Busy,
-            format!("{} recordings begin with {wanted}: {}", labels.len(), labels.join(", ")),
-        )
-        .hint("give more of the name")),
     }
 }

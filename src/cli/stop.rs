@@ -12,8 +12,8 @@ use crate::recording::{CallCounts, EndState, Recording};
 /// How long completing may take: draining hundreds of megabytes to slow flash.
 const PATIENCE: u64 = 60_000;
 
-pub fn main(args: &Args) -> Result<u8> {
-    let running = find_running(args.word())?;
+pub fn main(args: &Args<'_>) -> Result<u8> {
+    let running = find_running(args.word.unwrap_or_default())?;
     if !end_recorder(&running, PATIENCE)? {
         let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
         return Err(Error::sys(format!("end the recording {}", running.unit()), late));

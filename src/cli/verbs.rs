@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 
-use super::args::{Args, SWITCHES};
 use crate::error::{Error, Quoted, Result};
 use crate::syscalls::nearest_of;
 
@@ -25,6 +24,9 @@ pub enum Verb {
     Doctor,
     Gc,
 }
+
+/// The word of a verb whose words from the first that is no option on are another program's command line.
+pub const COMMAND: &str = "[command...]";
 
 /// The options of what is recorded.
 macro_rules! record {
@@ -57,8 +59,7 @@ pub static VERBS: [Grammar; 12] = [
     row(Verb::Hook, "hook", "", ""),
     row(Verb::HookStart, "hook start", record!(" --if-annotation --strict"), ""),
     row(Verb::HookStop, "hook stop", "--report --dir --strict", ""),
-    // Its words are another program's command line.
-    row(Verb::Run, "run", record!(" --output --color --quiet"), ""),
+    row(Verb::Run, "run", record!(" --output --color --quiet"), COMMAND),
     row(Verb::Attach, "attach", record!(""), "<target>"),
     row(Verb::Follow, "follow", "--with-runtime --color", "<id>"),
     row(Verb::Stop, "stop", "", "<id>"),
@@ -82,9 +83,6 @@ fn of(verb: Verb) -> &'static Grammar {
 pub fn find(arguments: &[OsString]) -> Result<(&'static Grammar, usize)> {
     let Some(first) = arguments.first() else { return Ok((of(Verb::Top), 0)) };
     let name = first.to_str().unwrap_or_default();
-    if name.starts_with('-') || name == "help" {
-        return Ok((of(Verb::Top), 0));
-    }
     let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
         let error = Error::usage(format!("there is no command {}", Quoted(&first.to_string_lossy())));
         return Err(match nearest_of(name, &mut VERBS.iter().map(|verb| verb.name)) {
@@ -102,57 +100,19 @@ pub fn find(arguments: &[OsString]) -> Result<(&'static Grammar, usize)> {
     }
 }
 
-/// Where the command line of another program begins: the first word that is neither an option nor the value of one.
-pub fn command_begin(words: &[OsString]) -> usize {
-    let mut at = 0;
-    while let Some(word) = words.get(at) {
-        match word.to_str() {
-            Some("--" | "") | None => break,
-            Some("--help" | "help") => at += 1,
-            Some(option) if SWITCHES.contains(&option) => at += 1,
-            Some(option) if option.starts_with('-') => at += 2,
-            _ => break,
-        }
-    }
-    at.min(words.len())
-}
-
-/// Refuses what the verb does not take.
-pub fn check(verb: &Grammar, args: &Args) -> Result<()> {
-    match verb.verb {
-        Verb::Top => return Err(Error::usage("no command is given")),
-        Verb::Hook => return Err(Error::usage("there are hook start and hook stop")),
-        _ => {}
-    }
-    for (given, option) in args.options() {
-        if given && !verb.options.split(' ').any(|taken| taken == option) {
-            return Err(Error::usage([verb.name, " takes no ", option].concat()));
-        }
-    }
-    let takes = usize::from(!verb.word.is_empty());
-    match args.words.get(takes) {
-        Some(word) => Err(Error::usage(format!("there is an argument too many: {}", Quoted(word)))),
-        None if args.words.len() < takes && !verb.word.starts_with('[') => {
-            Err(Error::usage(format!("{} is missing", verb.word)))
-        }
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use argh::FromArgs;
-
     use super::*;
+    use crate::cli::args::{read, NAMES};
     use crate::cli::help;
 
     fn arguments(line: &str) -> Vec<OsString> {
         line.split_ascii_whitespace().map(OsString::from).collect()
     }
 
-    /// The options that a help explains, without `--help`, and the short names among them.
+    /// The options that a help explains, without `--help`: the long names, and the short ones.
     fn explained(verb: Verb) -> (BTreeSet<String>, Vec<String>) {
         let text = String::from_utf8(help::text(verb)).unwrap();
         let part = text.split("\nOptions:\n").nth(1).unwrap().split("\n\n").next().unwrap().to_owned();
@@ -175,16 +135,13 @@ mod tests {
             let (long, short) = explained(grammar.verb);
             let taken: BTreeSet<String> = grammar.options.split_ascii_whitespace().map(str::to_owned).collect();
             assert_eq!(taken, long, "{}", grammar.name);
-            let words: &[&str] = if grammar.word.starts_with('<') { &["word"] } else { &[] };
-            let all = Args::from_args(&[], &[]).unwrap().options();
-            for option in all.iter().map(|(_, name)| *name).chain(short.iter().map(|name| &**name)) {
-                let value: &[&str] = if SWITCHES.contains(&option) { &[] } else { &["1"] };
-                let args = Args::from_args(&[], &[&[option], value, words].concat()).unwrap();
-                let given: Vec<&str> =
-                    args.options().iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect();
-                assert_eq!(given.len(), 1, "{option}");
-                let is_taken = long.contains(given[0]);
-                assert_eq!(check(grammar, &args).is_ok(), is_taken, "{} {option}", grammar.name);
+            for option in NAMES.split(' ').chain(short.iter().map(|name| &**name)) {
+                let is_taken = long.contains(option) || short.iter().any(|name| name == option);
+                // A word that it needs, and the value of an option that has one.
+                let word = if grammar.word.starts_with('<') { "word " } else { "" };
+                let words = ["", " 1"].map(|value| arguments(&(word.to_owned() + option + value)));
+                let good = words.iter().filter(|words| read(grammar, words).is_ok()).count();
+                assert!(if is_taken { good >= 1 } else { good == 0 }, "{} {option}", grammar.name);
             }
         }
     }
@@ -195,47 +152,8 @@ mod tests {
             let (found, skip) = find(&arguments(grammar.name)).unwrap();
             assert_eq!((found.verb, skip), (grammar.verb, grammar.name.split_ascii_whitespace().count()));
         }
-        assert_eq!(find(&arguments("--json report")).unwrap().0.verb, Verb::Top);
         assert_eq!(find(&arguments("reprot")).map(|_| ()).unwrap_err().remedy(), Some("did you mean report?"));
         assert!(find(&arguments("frobnicate")).is_err());
-    }
-
-    #[test]
-    fn words_that_a_verb_lacks_or_has_no_use_for_are_refused() {
-        for (line, good) in [
-            ("stop", false),
-            ("stop a", true),
-            ("stop a b", false),
-            ("report", true),
-            ("report a", true),
-            ("report a b", false),
-            ("list", true),
-            ("list a", false),
-            ("hook", false),
-            ("hook start", true),
-            ("hook start a", false),
-        ] {
-            let words = arguments(line);
-            let (grammar, skip) = find(&words).unwrap();
-            let texts: Vec<&str> = words[skip..].iter().map(|word| word.to_str().unwrap()).collect();
-            assert_eq!(check(grammar, &Args::from_args(&[], &texts).unwrap()).is_ok(), good, "{line}");
-        }
-    }
-
-    #[test]
-    fn a_command_begins_behind_our_own_options() {
-        for (line, begin) in [
-            ("ls -l", 0),
-            ("-q ls", 1),
-            ("--errors-only -o file ls -q", 3),
-            ("--name -- -- ls", 2),
-            ("-- ls", 0),
-            ("-q -- -q", 1),
-            ("--help ls", 1),
-            ("--name", 1),
-            ("", 0),
-        ] {
-            assert_eq!(command_begin(&arguments(line)), begin, "{line}");
-        }
+        assert!(find(&arguments("--json report")).is_err());
     }
 }

@@ -12,10 +12,10 @@
 //! guards are strings made of the memory's first word (`h` before its name) and last word (`l`), see [`Guard`]; what does
 //! not fit one field goes on in the next (`t`).
 
-use super::events::{bytes_at, place_of, Place};
+use super::events::{bytes_at, place_of, until_nul, Place};
 use super::text::{EventFormat, Field, Kind};
 use crate::ids::SyscallNr;
-use crate::words::number;
+use crate::words::{number, split_once};
 
 /// What a field of such an event holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,36 +105,39 @@ pub struct Contents<'a> {
     data: &'a [u8],
 }
 
+/// What a field holds, where it holds contents.
+fn role(format: &EventFormat<'_>, name: &str, field: Field) -> Option<Role> {
+    if let Some(of) = name.strip_prefix("__").and_then(|name| name.strip_suffix("_val")) {
+        let place = |name: &str| format.fields().position(|(other, _)| other == name);
+        // What listxattr and the like fill in; at the enter there is nothing in it.
+        let arg = place(of).filter(|_| of != "list")?.checked_sub(place("__syscall_nr")? + 1)?;
+        return (field.kind == Kind::DataLoc).then_some(Role::Text(arg as u8));
+    }
+    match name {
+        "kernel_text" => return Some(Role::KernelText),
+        "user_pointer" => return Some(Role::UserPointer),
+        _ => {}
+    }
+    let [kind, ..] = *name.as_bytes() else { return None };
+    let rest = name.get(1..)?;
+    let arg = number(split_once(rest, "_").map_or(rest, |(arg, _)| arg))? as u8;
+    match kind {
+        b's' => Some(Role::Text(arg)),
+        b'p' => Some(Role::Pointer(arg)),
+        b'e' => Some(Role::Element(arg)),
+        b'd' | b'D' => Some(Role::Data(arg)),
+        b'b' => Some(Role::Piece(arg)),
+        b'a' | b'A' => Some(Role::Address(arg, kind == b'A')),
+        b'v' | b'V' => Some(Role::Vector(arg, kind == b'V')),
+        b'n' => Some(Role::Length(arg)),
+        _ => None,
+    }
+}
+
 /// The parts of an event, in the order of its fields. None for an event that carries no contents.
 pub fn parts<'a>(format: &'a EventFormat<'a>) -> impl Iterator<Item = Part> + 'a {
-    let role = |name: &str, field: Field| {
-        if let Some(of) = name.strip_prefix("__").and_then(|name| name.strip_suffix("_val")) {
-            // What listxattr and the like fill in; at the enter there is nothing in it.
-            let arguments = format.fields().skip_while(|(name, _)| *name != "__syscall_nr").skip(1);
-            let arg = arguments.map(|(name, _)| name).position(|name| name == of && name != "list")?;
-            return (field.kind == Kind::DataLoc).then_some(Role::Text(arg as u8));
-        }
-        match name {
-            "kernel_text" => return Some(Role::KernelText),
-            "user_pointer" => return Some(Role::UserPointer),
-            _ => {}
-        }
-        let (kind, rest) = (name.get(..1)?, name.get(1..)?);
-        let arg = number(rest.split('_').next()?)? as u8;
-        match kind {
-            "s" => Some(Role::Text(arg)),
-            "p" => Some(Role::Pointer(arg)),
-            "e" => Some(Role::Element(arg)),
-            "d" | "D" => Some(Role::Data(arg)),
-            "b" => Some(Role::Piece(arg)),
-            "a" | "A" => Some(Role::Address(arg, kind == "A")),
-            "v" | "V" => Some(Role::Vector(arg, kind == "V")),
-            "n" => Some(Role::Length(arg)),
-            _ => None,
-        }
-    };
-    format.fields().filter_map(move |(name, field)| {
-        let role = role(name, field)?;
+    format.fields().filter_map(|(name, field)| {
+        let role = role(format, name, field)?;
         let mut whole = field;
         let guards = match role {
             Role::Length(_) => [Guard::of(format, name, ""), None],
@@ -194,8 +197,7 @@ fn value<'a>(part: &Part, data: &'a [u8]) -> Option<Value<'a>> {
         }
         // The NUL belongs to what is stored: nothing at all is what a probe leaves that met an address without memory.
         Role::Text(_) | Role::Element(_) | Role::KernelText => {
-            let text = bytes.split(|byte| *byte == 0).next()?;
-            Some(if bytes.is_empty() { Value::Unread } else { Value::Bytes(text) })
+            Some(if bytes.is_empty() { Value::Unread } else { Value::Bytes(until_nul(bytes)) })
         }
     }
 }

@@ -9,6 +9,7 @@
 use super::contents::Contents;
 use super::text::{EventFormat, Field, Kind};
 use crate::ids::{Pid, SyscallNr};
+use crate::words::next;
 
 /// What one record says. Strings are the kernel's bytes up to the first NUL and not always UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,21 +128,6 @@ struct Word {
     wide: bool,
 }
 
-/// What a field must be.
-#[derive(Clone, Copy, Debug)]
-enum Need {
-    /// A 32-bit value.
-    Int,
-    /// As `Int`; where it is missing, `common_pid` tells the same.
-    Pid,
-    /// A word of the kernel.
-    Word,
-    /// Six of them.
-    Words,
-    /// A string: fixed array or located.
-    Text,
-}
-
 /// A field's place in the records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -160,19 +146,21 @@ impl Place {
 /// Most fields that an event is taken apart into.
 const PLACES: usize = 5;
 
-/// The fields of each of [`Schema::EVENTS`], in the order in which [`Schema::decode`] takes them.
-static FIELDS: [&[(&str, Need)]; Schema::EVENTS.len()] = [
-    &[("id", Need::Word), ("args", Need::Words)],
-    &[("id", Need::Word), ("ret", Need::Word)],
-    &[("parent_pid", Need::Int), ("child_pid", Need::Int), ("child_comm", Need::Text)],
-    &[("pid", Need::Int), ("old_pid", Need::Int), ("filename", Need::Text)],
-    &[("pid", Need::Int), ("comm", Need::Text)],
-    &[("pid", Need::Int), ("clone_flags", Need::Word), ("comm", Need::Text)],
+/// The fields of each of [`Schema::EVENTS`], in the order in which [`Schema::decode`] takes them. Before the name stands
+/// what it must be: `i` a value of 32 bits, `p` one that `common_pid` tells, too, `w` a word of the kernel, `a` six of
+/// them, `t` a string, fixed array or located.
+static FIELDS: [&str; Schema::EVENTS.len()] = [
+    "wid aargs ",
+    "wid wret ",
+    "iparent_pid ichild_pid tchild_comm ",
+    "ipid iold_pid tfilename ",
+    "ipid tcomm ",
+    "ipid wclone_flags tcomm ",
     // Its pid was taken out in 6.14 as a repetition of common_pid and put back in 7.0 and late stables, because a thread
     // can rename another of its process through /proc. Without it the writer is the best guess.
-    &[("pid", Need::Pid), ("newcomm", Need::Text)],
-    &[("sig", Need::Int), ("code", Need::Int), ("sa_handler", Need::Word)],
-    &[("sig", Need::Int), ("code", Need::Int), ("pid", Need::Int), ("group", Need::Int), ("result", Need::Int)],
+    "ppid tnewcomm ",
+    "isig icode wsa_handler ",
+    "isig icode ipid igroup iresult ",
 ];
 
 /// Where the fields of our events lie on the traced kernel.
@@ -205,8 +193,8 @@ fn signed_word_at(data: &[u8], word: Word) -> Option<i64> {
     Some(if word.wide { value as i64 } else { i64::from(value as u32 as i32) })
 }
 
-fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
+pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.iter().position(|byte| *byte == 0).and_then(|end| bytes.get(..end)).unwrap_or(bytes)
 }
 
 /// The bytes of a field.
@@ -230,21 +218,22 @@ pub(super) fn place_of(field: Field) -> Place {
     Place { at: field.offset as u16, size: field.size as u16, kind: field.kind }
 }
 
-/// An event's field, if it is what it must be.
-fn place(format: &EventFormat<'_>, name: &'static str, need: Need) -> Result<Place, SchemaError> {
+/// An event's field, if it is what it must be; see [`FIELDS`].
+fn place(format: &EventFormat<'_>, wanted: &'static str) -> Result<Place, SchemaError> {
+    let (need, name) = wanted.split_at(1);
     let Some(field) = format.field(name) else {
         return match need {
-            Need::Pid => Ok(Place { at: COMMON_PID as u16, size: 4, kind: Kind::Plain }),
+            "p" => Ok(Place { at: COMMON_PID as u16, size: 4, kind: Kind::Plain }),
             _ => Err(SchemaError::MissingField(name)),
         };
     };
-    let sizes: &[u32] = match need {
-        Need::Text => &[],
-        Need::Int | Need::Pid => &[4],
-        Need::Word => &[4, 8],
-        Need::Words => &[24, 48],
+    let fits = match need {
+        "t" => return Ok(place_of(field)),
+        "w" => matches!(field.size, 4 | 8),
+        "a" => matches!(field.size, 24 | 48),
+        _ => field.size == 4,
     };
-    if !sizes.is_empty() && (field.kind != Kind::Plain || !sizes.contains(&field.size)) {
+    if field.kind != Kind::Plain || !fits {
         return Err(SchemaError::FieldSize(name));
     }
     Ok(place_of(field))
@@ -252,7 +241,7 @@ fn place(format: &EventFormat<'_>, name: &'static str, need: Need) -> Result<Pla
 
 impl Schema {
     /// The events we know, as `system/name` below `events/`; the first two are required.
-    pub const EVENTS: [(&'static str, &'static str); 9] = [
+    pub const EVENTS: &'static [(&'static str, &'static str); 9] = &[
         ("raw_syscalls", "sys_enter"),
         ("raw_syscalls", "sys_exit"),
         ("sched", "sched_process_fork"),
@@ -274,8 +263,10 @@ impl Schema {
         }
         let Some(event) = Schema::EVENTS.iter().position(|(_, name)| *name == format.name) else { return Ok(false) };
         let mut places = [Place::default(); PLACES];
-        for (to, (name, need)) in places.iter_mut().zip(FIELDS.get(event).copied().unwrap_or_default()) {
-            *to = place(format, name, *need)?;
+        let mut fields = FIELDS.get(event).copied().unwrap_or_default();
+        for to in &mut places {
+            let Some(wanted) = next(&mut fields) else { break };
+            *to = place(format, wanted)?;
         }
         let [first, second, ..] = places;
         match event {

@@ -4,7 +4,7 @@
 //! Source: kernel/trace/trace_events.c `f_show` (unchanged since 2.6.3x); kernel/trace/ring_buffer.c for header_page.
 
 use crate::ringbuf::{LayoutError, PageLayout};
-use crate::words::{number, trim};
+use crate::words::{number, split_once, trim};
 
 /// How a field's bytes are to be taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,106 +63,115 @@ pub enum FormatError {
 impl<'a> EventFormat<'a> {
     /// The field of that name.
     pub fn field(&self, name: &str) -> Option<Field> {
-        declarations(self.text).find(|(_, declaration)| declaration.name == name)?.1.field()
+        self.fields().find(|(known, _)| *known == name).map(|(_, field)| field)
     }
 
     /// Name and place of each field, common fields first. Read from the text anew: a reader asks a few times per event and
     /// recording.
-    pub fn fields(&self) -> impl Iterator<Item = (&'a str, Field)> {
-        declarations(self.text).filter_map(|(_, declaration)| Some((declaration.name, declaration.field()?)))
+    pub fn fields(&self) -> Fields<'a> {
+        Fields { rest: self.text }
     }
 }
 
-/// The lines without blanks around them.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split('\n').map(trim)
-}
-
-/// A `field:` line, of which only the name has been read.
-struct Declaration<'a> {
-    name: &'a str,
-    /// `unsigned long args[6]`.
-    what: &'a str,
-    /// `offset:16; size:48; signed:0;`.
+/// See [`EventFormat::fields`].
+pub struct Fields<'a> {
     rest: &'a str,
 }
 
-impl<'a> Declaration<'a> {
-    /// `None` for another line.
-    fn of(line: &'a str) -> Option<Self> {
-        let line = line.strip_prefix("field:")?;
-        let (what, rest) = line.split_once(';').unwrap_or((line, ""));
-        let what = trim(what);
-        // The name is the last word; an array's brackets stand behind it (`args[6]`) or, located, before it (`char[] file`).
-        let last = what.rsplit([' ', '\t', '*']).next().unwrap_or_default();
-        Some(Declaration { name: last.split('[').next().unwrap_or_default(), what, rest })
-    }
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a str, Field);
 
-    /// The number behind `key:` among the `;`-separated parts of the rest.
-    fn number(&self, key: &str) -> Option<u32> {
-        let value = self.rest.split(';').find_map(|part| trim(part).strip_prefix(key)?.strip_prefix(':'))?;
-        u32::try_from(number(trim(value))?).ok()
-    }
-
-    /// `None` where the line does not follow the pattern.
-    fn field(&self) -> Option<Field> {
-        let kind = if self.what.starts_with("__data_loc") {
-            Kind::DataLoc
-        } else if self.what.starts_with("__rel_loc") {
-            Kind::RelLoc
-        } else {
-            Kind::Plain
-        };
-        // `signed` is missing on kernels before 2.6.33, but nothing depends on it there.
-        let signed = self.number("signed").is_some_and(|value| value != 0);
-        let field = Field { offset: self.number("offset")?, size: self.number("size")?, signed, kind };
-        Some(field).filter(|_| !self.name.is_empty())
+    fn next(&mut self) -> Option<(&'a str, Field)> {
+        while !self.rest.is_empty() {
+            let (line, rest) = split_once(self.rest, "\n").unwrap_or((self.rest, ""));
+            self.rest = rest;
+            if let Some((name, Some(field))) = declaration(trim(line)) {
+                return Some((name, field));
+            }
+        }
+        None
     }
 }
 
-/// The `field:` lines with their numbers.
-fn declarations(text: &str) -> impl Iterator<Item = (usize, Declaration<'_>)> {
-    (1..).zip(lines(text)).filter_map(|(line, text)| Some((line, Declaration::of(text)?)))
+/// What stands before the first `mark`, or everything.
+fn before<'a>(text: &'a str, mark: &str) -> &'a str {
+    split_once(text, mark).map_or(text, |(before, _)| before)
+}
+
+/// The lines with their numbers, without blanks around them.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.split('\n').map(trim))
+}
+
+/// A `field:` line, `field:unsigned long args[6]; offset:16; size:48; signed:0;`: the name and, where it follows the
+/// pattern, the field. `None` for another line.
+fn declaration(line: &str) -> Option<(&str, Option<Field>)> {
+    let line = line.strip_prefix("field:")?;
+    let (what, rest) = split_once(line, ";").unwrap_or((line, ""));
+    let what = trim(what);
+    // The name is the last word; an array's brackets stand behind it (`args[6]`) or, located, before it (`char[] file`).
+    let last = what.bytes().rposition(|byte| matches!(byte, b' ' | b'\t' | b'*')).map_or(0, |at| at + 1);
+    let name = before(what.get(last..)?, "[");
+    let kind = if what.starts_with("__data_loc") {
+        Kind::DataLoc
+    } else if what.starts_with("__rel_loc") {
+        Kind::RelLoc
+    } else {
+        Kind::Plain
+    };
+    // `signed` is missing on kernels before 2.6.33, but nothing depends on it there.
+    let signed = value(rest, "signed:").is_some_and(|value| value != 0);
+    let field = match (value(rest, "offset:"), value(rest, "size:")) {
+        (Some(offset), Some(size)) if !name.is_empty() => Some(Field { offset, size, signed, kind }),
+        _ => None,
+    };
+    Some((name, field))
+}
+
+/// The number behind `key`, which ends with a colon, up to a semicolon.
+fn value(text: &str, key: &str) -> Option<u32> {
+    let (_, behind) = split_once(text, key)?;
+    u32::try_from(number(trim(before(behind, ";")))?).ok()
 }
 
 /// Takes the text of one `events/*/*/format` apart.
 pub fn parse_event(text: &str) -> Result<EventFormat<'_>, FormatError> {
     let mut name = None;
     let mut id = None;
-    for line in lines(text) {
-        if let Some(value) = line.strip_prefix("name:") {
+    for (_, text) in lines(text) {
+        if let Some(value) = text.strip_prefix("name:") {
             name = name.or(Some(trim(value)));
-        } else if let Some(value) = line.strip_prefix("ID:") {
+        } else if let Some(value) = text.strip_prefix("ID:") {
             id = id.or(number(trim(value)).and_then(|id| u16::try_from(id).ok()));
         }
     }
-    for (line, declaration) in declarations(text) {
-        // Records have 16 bits for their fields' places.
-        if !declaration.field().is_some_and(|field| field.offset | field.size <= u32::from(u16::MAX)) {
-            return Err(FormatError::BadField { line });
-        }
-    }
+    // Records have 16 bits for their fields' places.
+    check(text, u32::from(u16::MAX))?;
     Ok(EventFormat { name: name.ok_or(FormatError::NoName)?, id: id.ok_or(FormatError::NoId)?, text })
 }
 
-/// What the page header must have.
-const PAGE_FIELDS: [&str; 3] = ["timestamp", "commit", "data"];
+/// Whether every `field:` line follows the pattern, with an offset and a size up to `max`.
+fn check(text: &str, max: u32) -> Result<(), FormatError> {
+    for (line, text) in lines(text) {
+        if let Some((_, field)) = declaration(text) {
+            if !field.is_some_and(|field| field.offset | field.size <= max) {
+                return Err(FormatError::BadField { line });
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Takes the text of `events/header_page` apart.
 pub fn parse_header_page(text: &str) -> Result<PageLayout, FormatError> {
-    let mut found = [None; 3];
-    for (line, declaration) in declarations(text) {
-        let field = declaration.field().ok_or(FormatError::BadField { line })?;
-        // `overwrite` shares the commit word's bytes and tells nothing.
-        if let Some((_, place)) = PAGE_FIELDS.iter().zip(&mut found).find(|(known, _)| **known == declaration.name) {
-            *place = place.or(Some((field.offset, field.size)));
-        }
-    }
-    let mut fields = [(0, 0); 3];
-    for ((name, found), field) in PAGE_FIELDS.into_iter().zip(found).zip(&mut fields) {
-        *field = found.ok_or(FormatError::NoHeaderField(name))?;
-    }
-    let [timestamp, (commit_offset, commit_size), (data_offset, data_size)] = fields;
+    check(text, u32::MAX)?;
+    let place = |name| {
+        let field = Fields { rest: text }.find(|(known, _)| *known == name);
+        field.map(|(_, field)| (field.offset, field.size)).ok_or(FormatError::NoHeaderField(name))
+    };
+    // `overwrite` shares the commit word's bytes and tells nothing.
+    let timestamp = place("timestamp")?;
+    let ((commit_offset, commit_size), (data_offset, data_size)) = (place("commit")?, place("data")?);
     if timestamp != (0, 8) {
         return Err(FormatError::Layout(LayoutError::Offsets));
     }
@@ -229,7 +238,7 @@ mod tests {
             text.push_str(&format!("\tfield:int f{index};\toffset:{index};\tsize:4;\tsigned:1;\n"));
         }
         let format = parse_event(&text).unwrap();
-        let fields: Vec<_> = format.fields().map(|(name, field)| (name.to_owned(), field.offset)).collect();
+        let fields: Vec<_> = format.fields().map(|(name, field)| (name.to_string(), field.offset)).collect();
         assert_eq!(fields, (0..100).map(|index| (format!("f{index}"), index)).collect::<Vec<_>>());
     }
 

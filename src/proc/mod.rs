@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use crate::arch::{Abi, Arch};
 use crate::ids::Pid;
 use crate::sys::{exists, numbers, open, read_link, read_text, value_of};
-use crate::words::{behind_last, number, split_once, trim};
+use crate::words::{behind_last, next_part, number, split_once, trim};
 
 /// Fields of /proc/PID/stat that we use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Stat {
 
 /// Parses /proc/PID/stat. The name may hold blanks, newlines and brackets (CVE-2021-25683): it ends at the last `)`.
 pub fn parse_stat(text: &str) -> Option<Stat> {
-    let mut fields = behind_last(text, b')').split_ascii_whitespace();
+    let mut fields = behind_last(text, b')')?.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     // State is field 3, starttime field 22.
     let start_time = number(fields.nth(18)?)?;
@@ -107,7 +107,13 @@ pub fn elf_abi(head: &[u8]) -> Option<Abi> {
 /// itself (containerd with mismatched drivers).
 pub fn cgroup_paths(pid: Pid) -> Vec<String> {
     let text = read(pid, "cgroup").unwrap_or_default();
-    text.lines().filter_map(|line| line.splitn(3, ':').nth(2).map(str::to_owned)).collect()
+    let (mut rest, mut paths) = (text.as_str(), Vec::new());
+    while let Some(line) = next_part(&mut rest, "\n") {
+        if let Some((_, path)) = split_once(line, ":").and_then(|(_, line)| split_once(line, ":")) {
+            paths.push(path.to_owned());
+        }
+    }
+    paths
 }
 
 /// Which version of control groups the machine has mounted, in words.
@@ -127,9 +133,7 @@ pub fn is_confidential() -> bool {
 
 /// Random id of this boot.
 pub fn boot_id() -> String {
-    let mut id = read_text(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
-    id.truncate(trim(&id).len());
-    id
+    trim(&read_text(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default()).to_owned()
 }
 
 /// Memory that the kernel can have for itself without swapping, in KiB; `None` where /proc/meminfo does not tell.

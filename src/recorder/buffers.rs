@@ -30,6 +30,13 @@ const ADDRESS: (usize, usize) = (32, 112);
 /// How many parts of a vector of buffers are told (`b1_0`, `b1_1`): C libraries write what they buffered and what is new.
 const VECTOR: usize = 2;
 
+/// The kernel makes a `symstr` in the record itself and writes a NUL 511 bytes behind its beginning, whatever room there
+/// is (kernel/kallsyms.c `kallsyms_lookup_buildid`, KSYM_NAME_LEN; mended at the end of 2025): at the end of a sub-buffer
+/// that is somebody else's memory, and on armv7 it was seen to bring the kernel down. So strings follow that take as much.
+const PAD: &str = "..........................................................";
+const PADS: usize = 9;
+const _: () = assert!(PADS * (PAD.len() + 1) >= 512 && PAD.len() <= 60);
+
 /// A probe at the return, and how many tasks may be in the function at once, most of them waiting. Those of one more are
 /// not told.
 const RETURN: &str = "r256:";
@@ -115,13 +122,14 @@ pub(super) fn define(tracefs: &Tracefs, bytes: u64, long_size: u8) -> (&'static 
         // Another recorder may want more of each buffer, or less.
         let name = [name, "_", &bytes.to_string()].concat();
         // Once something could be defined at its return, it is the function that is not there.
-        while at_return || !words.clone().any(|part| part.starts_with(['A', 'D', 'V'])) {
+        while at_return || !words.clone().any(|part| matches!(part.as_bytes().first(), Some(b'A' | b'D' | b'V'))) {
             let kind = if at_return { RETURN } else { "p:" };
             let text = [kind, PROBE_GROUP, "/", &name, " ", function].concat();
             let mut definition = Definition { text, on_arm, long_size: long_size.into() };
             words.clone().for_each(|part| definition.part(part, bytes as usize));
-            // Every string has another one behind it.
-            definition.text.push_str(" c=$comm:string");
+            for nth in 0..PADS {
+                definition.push(" q#=\\\"F\"", ["", PAD], nth);
+            }
             if tracefs.has_probe(&name) || tracefs.define(&definition.text).is_ok() {
                 names.push(name);
                 break;

@@ -2,14 +2,15 @@
 //! Counts of calls while they happen: the one place where a recorder decodes events, and the histograms' reader.
 //!
 //! Events of all CPUs are taken in time order, up to a time before which all are written: the exec of the container's
-//! program divides the runtime's calls from its own, and a task's ABI is that of its last exec. Memory is a sub-buffer a
-//! CPU and the counts.
+//! program divides the runtime's calls from its own, and a task's ABI is that of its last exec. /proc tells the ABI of the
+//! program that runs now, which may be a later one; so the first calls of a program decide ([`STARTS`]), and what /proc
+//! says holds until then. Memory is a sub-buffer a CPU and the counts.
 
 use std::path::Path;
 
 use super::drain::Drain;
-use super::histograms::{FAILED, ZERO};
-use crate::arch::{Abi, Arch};
+use super::histograms::{FAILED, STARTS, ZERO};
+use crate::arch::{kernel_version, Abi, Arch};
 use crate::error::{Error, Result};
 use crate::format::{Event, Schema};
 use crate::ids::{Pid, SyscallNr, Timestamp};
@@ -19,6 +20,11 @@ use crate::ringbuf::{Cursor, Missed, Page, PageLayout};
 use crate::syscalls::{number, PRIVATE_CALLS};
 use crate::tracefs::{parse_hist, Instance};
 use crate::words::split_once;
+
+/// Whether the number is that of one of these calls.
+fn is_one(names: &str, abi: Abi, nr: SyscallNr) -> bool {
+    names.split(',').any(|name| number(abi, name) == Some(nr))
+}
 
 /// Tasks, by a bit each up to the highest: half a megabyte where the kernel has its most, 4 KiB where it has 32768.
 #[derive(Debug, Default)]
@@ -70,10 +76,18 @@ pub(super) struct Counter {
     init: Pid,
     /// Tasks that run programs of the compat ABI.
     compat: Tasks,
-    /// Tasks between their exec and its exit.
+    /// Tasks between their exec and the event behind it.
     execing: Tasks,
+    /// Tasks whose calls have not proven the ABI of their program yet.
+    unproven: Tasks,
+    /// Those of which /proc told nothing either.
+    unknown: Tasks,
     native_seen: bool,
     compat_seen: bool,
+    /// Execs of the container, the first one included.
+    execs: u64,
+    /// The histograms have what tells whether a native program ran, see [`Counter::has_native`].
+    tells_native: bool,
 }
 
 impl Counter {
@@ -91,8 +105,15 @@ impl Counter {
             init: meta.init_pid,
             compat: Tasks::default(),
             execing: Tasks::default(),
+            unproven: Tasks::default(),
+            unknown: Tasks::default(),
             native_seen: false,
             compat_seen: false,
+            execs: 0,
+            tells_native: match arch.compat_abi() {
+                Some(Abi::I386) => kernel_version(&meta.host.release) >= (5, 4),
+                _ => meta.starts_in_runtime && meta.options.syscalls.is_empty() && !meta.options.errors_only,
+            },
             counts: before.unwrap_or_else(|| {
                 Box::new(CallCounts {
                     format_version: FORMAT_VERSION,
@@ -198,11 +219,13 @@ impl Counter {
         let pid = common.pid;
         match self.schema.decode(common.id, data) {
             Event::SysExit { nr, ret } => {
-                if PRIVATE_CALLS.0 <= nr || self.execing.has(pid) {
-                    self.look_for_mark(pid, nr);
-                }
-                let compat = self.compat.has(pid);
-                match self.counts.number(compat, nr) {
+                let before = self.compat.has(pid);
+                let marks = PRIVATE_CALLS.0 <= nr || self.execing.has(pid);
+                let of_exec = marks && self.look_for_mark(pid, nr);
+                let compat = if of_exec { before } else { self.compat.has(pid) };
+                let known = of_exec || !self.unknown.has(pid);
+                let count = if known { self.counts.number(compat, nr) } else { None };
+                match count {
                     Some(count) => {
                         count.exits += 1;
                         count.errors += u64::from((-4095..0).contains(&ret));
@@ -211,7 +234,10 @@ impl Counter {
                     None => self.counts.others += 1,
                 }
             }
-            Event::SysEnter { nr, .. } => {
+            Event::SysEnter { nr, args } => {
+                if self.unproven.has(pid) || self.execing.has(pid) {
+                    self.look_for_start(pid, nr, &args);
+                }
                 let compat = self.compat.has(pid);
                 if let Some(count) = self.counts.number(compat, nr) {
                     count.enters += 1;
@@ -227,7 +253,9 @@ impl Counter {
         match event {
             Event::Fork { parent, child, .. } => {
                 self.counts.tasks += 1;
-                self.compat.set(child, self.compat.has(parent));
+                for tasks in [&mut self.compat, &mut self.unproven, &mut self.unknown] {
+                    tasks.set(child, tasks.has(parent));
+                }
             }
             Event::Exec { pid, .. } => {
                 if !self.counts.started && pid == self.init {
@@ -237,33 +265,72 @@ impl Counter {
                     self.counts.others = 0;
                     self.counts.numbers.clear();
                 }
-                // Its file may be gone by now, or the task; then its first calls may tell.
-                self.set_abi(pid, proc::abi(pid));
-                self.execing.set(pid, self.arch == Arch::X86_64);
+                if self.hist {
+                    self.execs += u64::from(self.counts.started);
+                    self.set_abi(pid, proc::abi(pid));
+                } else {
+                    self.execing.set(pid, self.arch.compat_abi().is_some());
+                }
             }
             Event::Exit { pid, .. } => {
-                self.compat.set(pid, false);
-                self.execing.set(pid, false);
+                for tasks in [&mut self.compat, &mut self.execing, &mut self.unproven, &mut self.unknown] {
+                    tasks.set(pid, false);
+                }
             }
             Event::Other { .. } => self.counts.damaged += 1,
             _ => {}
         }
     }
 
-    /// An exit that tells the program's ABI: on x86_64 execve returns with the new program's number of it (5.4 and
-    /// later), and ARM's private calls are made by every 32-bit program there.
+    /// An exit that may tell the program's ABI: on x86_64 execve returns with the new program's number of it (5.4 and
+    /// later), and ARM's private calls are made by every 32-bit program there. Whether it is execve's, with the number of
+    /// the program before.
     #[cold]
-    fn look_for_mark(&mut self, pid: Pid, nr: SyscallNr) {
-        let Some(compat) = self.arch.compat_abi() else { return };
-        if nr >= PRIVATE_CALLS.0 {
-            if compat == Abi::Arm && nr <= PRIVATE_CALLS.1 {
-                self.set_abi(pid, Some(compat));
-            }
-            return;
-        }
-        self.execing.set(pid, false);
+    fn look_for_mark(&mut self, pid: Pid, nr: SyscallNr) -> bool {
+        let Some(compat) = self.arch.compat_abi() else { return false };
         let native = self.arch.native_abi();
-        self.set_abi(pid, [native, compat].into_iter().find(|abi| number(*abi, "execve") == Some(nr)));
+        let before = if self.compat.has(pid) { compat } else { native };
+        let begins = self.begins(pid);
+        if compat == Abi::Arm {
+            if (PRIVATE_CALLS.0..=PRIVATE_CALLS.1).contains(&nr) {
+                self.prove(pid, compat);
+            }
+            return begins && is_one("execve,execveat", before, nr);
+        }
+        self.set_abi(pid, [native, compat].into_iter().find(|abi| begins && number(*abi, "execve") == Some(nr)));
+        false
+    }
+
+    /// An enter of a program that has not proven its ABI.
+    #[cold]
+    fn look_for_start(&mut self, pid: Pid, nr: SyscallNr, args: &[u64; 6]) {
+        let Some(compat) = self.arch.compat_abi() else { return };
+        self.begins(pid);
+        let native = self.arch.native_abi();
+        // Compat entry leaves no more than 32 bits.
+        if is_one(STARTS, native, nr) || args.iter().any(|arg| *arg > u64::from(u32::MAX)) {
+            self.prove(pid, native);
+        } else if is_one(STARTS, compat, nr) {
+            self.prove(pid, compat);
+        }
+    }
+
+    /// Whether this is a task's first event behind an exec; then what /proc says holds until its calls tell. Its file may
+    /// be gone by now, or the task: then its calls count as of no number.
+    fn begins(&mut self, pid: Pid) -> bool {
+        let begins = self.execing.has(pid);
+        if begins {
+            self.execing.set(pid, false);
+            self.unproven.set(pid, true);
+            self.unknown.set(pid, true);
+            self.set_abi(pid, proc::abi(pid));
+        }
+        begins
+    }
+
+    fn prove(&mut self, pid: Pid, abi: Abi) {
+        self.unproven.set(pid, false);
+        self.set_abi(pid, Some(abi));
     }
 
     /// Notes which ABI a task's program is of, if that is known.
@@ -273,6 +340,7 @@ impl Counter {
         self.compat_seen |= is_compat;
         self.native_seen |= !is_compat;
         self.compat.set(pid, is_compat);
+        self.unknown.set(pid, false);
     }
 
     /// Takes the counts from the kernel's histograms, which go on.
@@ -313,11 +381,28 @@ impl Counter {
             return Err(Error::malformed("the kernel's histograms are not those that were made", None));
         }
         self.compat_seen |= private && self.arch.compat_abi() == Some(Abi::Arm);
-        counts.mixed = self.compat_seen && self.native_seen;
-        for count in &mut counts.numbers {
-            count.compat = self.compat_seen && !self.native_seen;
+        let native = self.native_seen || self.has_native();
+        self.counts.mixed = self.compat_seen && native;
+        for count in &mut self.counts.numbers {
+            count.compat = self.compat_seen && !native;
         }
         Ok(())
+    }
+
+    /// Whether a native program ran by what the histograms have of execve, for one that soon becomes another is not seen in
+    /// /proc. On x86_64 the number is that of the new program; on arm64 of the one before, which is the runtime only once.
+    fn has_native(&self) -> bool {
+        let done = |abi| {
+            let nr = number(abi, "execve");
+            let count = self.counts.numbers.iter().find(|count| Some(count.nr) == nr);
+            count.map_or(0, |count| count.exits.saturating_sub(count.errors))
+        };
+        self.tells_native
+            && match self.arch.compat_abi() {
+                Some(Abi::I386) => done(Abi::X86_64) > 0,
+                Some(compat) => self.execs.saturating_sub(done(compat)) > 1,
+                None => false,
+            }
     }
 
     /// Brings the counts up to date and writes them into a directory.

@@ -22,6 +22,10 @@ pub(super) const FAILED: &str = "ret<0&&ret>=-4095";
 /// Condition of what may be a new task's return from the call that made it.
 pub(super) const ZERO: &str = "ret==0";
 
+/// What a C library or Go's runtime calls first: the numbers of a machine's two ABIs have none in common, so the enter of
+/// one tells which ABI the program is of.
+pub(super) const STARTS: &str = "brk,set_tid_address,sched_getaffinity";
+
 /// Beginning of a trigger. 1024 numbers are twice what any machine has calls; the kernel allocates them at once.
 const HISTOGRAM: &str = "hist:keys=id:size=1024";
 
@@ -100,6 +104,10 @@ impl Plan {
                 }
             }
         }
+        if let (Some((_, enters)), true) = (plan.counted.first_mut(), arch.compat_abi().is_some()) {
+            enters.push_str("||");
+            enters.push_str(&any_of(STARTS, arch));
+        }
         // One filter an event: the last stays.
         for (event, filter) in &plan.counted {
             let text = if filter.is_empty() { "0" } else { filter };
@@ -153,6 +161,16 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn first_calls_tell_the_abis_apart_by_their_numbers() {
+        for arch in [Arch::X86_64, Arch::Aarch64] {
+            let numbers = |abi| STARTS.split(',').map(move |name| number(abi, name));
+            let native: Vec<_> = numbers(arch.native_abi()).collect();
+            assert!(native.iter().all(Option::is_some));
+            assert!(numbers(arch.compat_abi().unwrap()).all(|nr| nr.is_some() && !native.contains(&nr)), "{arch:?}");
+        }
+    }
 
     #[test]
     fn enters_are_counted_where_exits_do_not_tell_and_never_those_of_write() {

@@ -129,7 +129,7 @@ impl RunState {
 
     /// The recording's directory name: container id or label, and start time.
     pub fn unit(&self) -> &str {
-        behind_last(&self.recording, b'/')
+        behind_last(&self.recording, b'/').unwrap_or(&self.recording)
     }
 }
 

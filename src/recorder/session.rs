@@ -94,7 +94,7 @@ pub(super) fn read_formats(instance: &Instance) -> Result<Formats> {
     if let Ok(text) = instance.read(HEADER_EVENT) {
         formats.push(HEADER_EVENT, &text);
     }
-    for (system, name) in Schema::EVENTS {
+    for &(system, name) in Schema::EVENTS {
         let path = format!("events/{system}/{name}/format");
         if let Ok(text) = instance.read(&path) {
             formats.push(&path, &text);
@@ -317,7 +317,7 @@ fn begin(
     state.publish()?;
     let listener = control::listen(state)?;
     add_all_threads(target, instance)?;
-    for (system, name) in Schema::EVENTS {
+    for &(system, name) in Schema::EVENTS {
         let is_wanted =
             !meta.counts_only() || matches!(name, "sched_process_fork" | "sched_process_exec" | "sched_process_exit");
         if system != "raw_syscalls" && is_wanted && instance.has(&format!("events/{system}/{name}/enable")) {

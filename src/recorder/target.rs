@@ -103,27 +103,19 @@ const FDS_MAX: usize = 256;
 /// (`docker-ID.scope`), CRI-O (`crio-ID.scope`), containerd (`cri-containerd-ID.scope`, `…:cri-containerd:ID`), Podman
 /// (`libpod-ID.scope`, with `/container` below) write it. `prefix`: the id may be cut short.
 fn id_in_cgroup<'a>(path: &'a str, wanted: &str) -> Option<&'a str> {
-    let mut rest = path;
+    let mut left = path;
     loop {
-        let part = behind_last(rest, b'/');
-        let id = id_in_part(part, wanted);
-        match rest.len().checked_sub(part.len() + 1) {
-            Some(end) if id.is_none() => rest = rest.get(..end)?,
-            _ => return id,
+        let last = behind_last(left, b'/').unwrap_or(left);
+        let part = last.strip_suffix(".scope").unwrap_or(last);
+        let part = behind_last(part, b':').unwrap_or(part);
+        let known = ["runc-", "crun-", "docker-", "crio-", "cri-containerd-", "libpod-", "nerdctl-"];
+        let id = known.iter().find_map(|prefix| part.strip_prefix(prefix)).unwrap_or(part);
+        // conmon's own group is beside the container's, not the container.
+        if !wanted.is_empty() && id.starts_with(wanted) && split_once(part, "conmon").is_none() {
+            return Some(id);
         }
+        left = left.get(..left.len().checked_sub(last.len() + 1)?)?;
     }
-}
-
-fn id_in_part<'a>(part: &'a str, wanted: &str) -> Option<&'a str> {
-    let part = part.strip_suffix(".scope").unwrap_or(part);
-    let part = behind_last(part, b':');
-    // conmon's own group is beside the container's, not the container.
-    if split_once(part, "conmon").is_some() {
-        return None;
-    }
-    let known = ["runc-", "crun-", "docker-", "crio-", "cri-containerd-", "libpod-", "nerdctl-"];
-    let id = known.iter().find_map(|prefix| part.strip_prefix(prefix)).unwrap_or(part);
-    (!wanted.is_empty() && id.starts_with(wanted)).then_some(id)
 }
 
 /// The container that runs under this id or unique beginning of it: its whole id and its processes, the first one first.

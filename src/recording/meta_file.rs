@@ -104,7 +104,7 @@ impl MetaFile {
             return self.overwrite(&text).map_err(|_| why);
         }
         if let Some(file) = &self.reserve {
-            let _ = sys::set_size(file, text.len() as u64);
+            let _ = sys::set_len(file, text.len() as u64);
         }
         self.commit()
     }

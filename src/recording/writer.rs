@@ -217,7 +217,7 @@ impl Store {
     /// Cuts off what a failed write left behind the last whole sub-buffer.
     pub fn cut_tail(&mut self, slot: usize) {
         if let Some(SegmentWriter { file: Some(file), offset, .. }) = self.cpus.get(slot) {
-            let _ = sys::set_size(file, *offset);
+            let _ = sys::set_len(file, *offset);
         }
     }
 
@@ -232,7 +232,7 @@ impl Store {
         let used = bytes.get(..used).unwrap_or(bytes);
         let (file, offset) = self.target(slot)?;
         let end = offset + subbuf as u64;
-        let written = file.write_all_at(used, offset).and_then(|()| sys::set_size(file, end));
+        let written = file.write_all_at(used, offset).and_then(|()| sys::set_len(file, end));
         if let Err(why) = written {
             self.cut_tail(slot);
             return Err(Error::io("write", &self.dir, why));

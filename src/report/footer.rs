@@ -9,6 +9,7 @@ use super::text::push_traced;
 use super::{wall_span, Options, Outcome};
 use crate::json::push_u64;
 use crate::recording::{EndState, Meta, OptionsMeta};
+use crate::words::split_once;
 
 /// Appends the lines, each behind `# `.
 pub(crate) fn push(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outcome) {
@@ -16,12 +17,12 @@ pub(crate) fn push(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &
         push_empty(buf, meta, options, outcome);
     } else if outcome.hidden > 0 {
         line(buf, |buf| {
-            number(buf, outcome.hidden, "call kept back by the filter", "calls kept back by the filter");
+            number(buf, outcome.hidden, "call* kept back by the filter");
         });
     }
     if outcome.runtime > 0 && outcome.shown > 0 {
         line(buf, |buf| {
-            number(buf, outcome.runtime, "call", "calls");
+            number(buf, outcome.runtime, "call*");
             buf.extend_from_slice(b" of the container runtime's own left out (--with-runtime shows them)");
         });
     }
@@ -42,10 +43,17 @@ fn line(buf: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     buf.push(b'\n');
 }
 
-fn number(buf: &mut Vec<u8>, count: u64, one: &str, many: &str) {
+/// A number and what it counts, where `*` stands for the plural's s.
+#[inline(never)]
+pub(super) fn number(buf: &mut Vec<u8>, count: u64, what: &str) {
     push_u64(buf, count);
     buf.push(b' ');
-    buf.extend_from_slice(if count == 1 { one } else { many }.as_bytes());
+    let (before, behind) = split_once(what, "*").unwrap_or((what, ""));
+    buf.extend_from_slice(before.as_bytes());
+    if count != 1 {
+        buf.push(b's');
+    }
+    buf.extend_from_slice(behind.as_bytes());
 }
 
 /// Why there is nothing to see.
@@ -55,13 +63,13 @@ fn push_empty(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outco
             buf.extend_from_slice(b"no events: ");
         } else if outcome.never_started && outcome.hidden == 0 {
             buf.extend_from_slice(b"the container's program was never executed; ");
-            number(buf, outcome.runtime, "call", "calls");
+            number(buf, outcome.runtime, "call*");
             buf.extend_from_slice(b" of the runtime's own (--with-runtime shows them); ");
         } else if outcome.hidden > 0 {
             buf.extend_from_slice(b"nothing passes the filter");
             options.filter.describe(buf);
             buf.extend_from_slice(b" (");
-            number(buf, outcome.hidden, "call", "calls");
+            number(buf, outcome.hidden, "call*");
             buf.extend_from_slice(b" kept back); ");
         } else {
             buf.extend_from_slice(b"no calls; ");
@@ -94,7 +102,7 @@ pub(crate) fn push_logs(buf: &mut Vec<u8>, logs: &[LogCount]) {
         line(buf, |buf| {
             push_safe(buf, log.file.as_os_str().as_bytes());
             buf.extend_from_slice(b": ");
-            number(buf, log.shown, "line shown", "lines shown");
+            number(buf, log.shown, "line* shown");
             for (count, what) in [
                 (log.outside, " outside of the time shown"),
                 (log.untimed, " without a time of their own, put behind the line before"),
@@ -114,7 +122,7 @@ pub(crate) fn push_logs(buf: &mut Vec<u8>, logs: &[LogCount]) {
 pub(crate) fn push_conservation(buf: &mut Vec<u8>, outcome: &Outcome) {
     let sums = &outcome.conservation;
     line(buf, |buf| {
-        number(buf, sums.decoded, "event decoded", "events decoded");
+        number(buf, sums.decoded, "event* decoded");
         for (count, what) in [
             (sums.lost, if outcome.flight { " overwritten or lost" } else { " lost" }),
             (sums.trimmed, " removed by the recording's limits"),
@@ -128,7 +136,7 @@ pub(crate) fn push_conservation(buf: &mut Vec<u8>, outcome: &Outcome) {
         }
         if outcome.counts.unknown_gaps > 0 && sums.written.is_none() {
             buf.extend_from_slice(b" and more in ");
-            number(buf, outcome.counts.unknown_gaps, "gap of unknown size", "gaps of unknown size");
+            number(buf, outcome.counts.unknown_gaps, "gap* of unknown size");
         }
         match (sums.written, sums.balanced()) {
             (Some(written), balanced) => {
@@ -140,7 +148,7 @@ pub(crate) fn push_conservation(buf: &mut Vec<u8>, outcome: &Outcome) {
         }
     });
     if outcome.counts.damaged > 0 {
-        line(buf, |buf| number(buf, outcome.counts.damaged, "damaged place", "damaged places"));
+        line(buf, |buf| number(buf, outcome.counts.damaged, "damaged place*"));
     }
 }
 

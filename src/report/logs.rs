@@ -162,8 +162,8 @@ struct Log {
     so_far: u64,
     /// The stream of the line before.
     stream: Stream,
-    /// What parts of a line there are so far: of standard output and standard error.
-    parts: [Option<Said>; 2],
+    /// What there is of a line that is partial so far: of standard output and standard error.
+    parts: [Said; 2],
 }
 
 impl Log {
@@ -178,7 +178,7 @@ impl Log {
             next: None,
             so_far: 0,
             stream: Stream::Unknown,
-            parts: [None, None],
+            parts: Default::default(),
         })
     }
 
@@ -243,22 +243,15 @@ impl Log {
     fn join(&mut self, said: Said) -> Option<Said> {
         let slot = self.parts.get_mut(usize::from(said.stream == Stream::Err))?;
         let partial = said.partial;
-        let whole = match slot.take() {
-            None => said,
-            Some(mut whole) => {
-                if whole.text.len() + said.text.len() <= LINE_MAX {
-                    whole.text.extend_from_slice(&said.text);
-                } else if !partial {
-                    self.count.cut += 1;
-                }
-                whole
-            }
-        };
-        if partial {
-            *slot = Some(whole);
-            return None;
+        if !slot.partial {
+            *slot = said;
+        } else if slot.text.len() + said.text.len() <= LINE_MAX {
+            slot.text.extend_from_slice(&said.text);
+        } else if !partial {
+            self.count.cut += 1;
         }
-        Some(whole)
+        slot.partial = partial;
+        (!partial).then(|| core::mem::take(slot))
     }
 
     /// Reads on until there is a line to be shown.
@@ -289,7 +282,7 @@ impl Log {
                 }
             } else {
                 // What was never ended.
-                match self.parts.iter_mut().find_map(Option::take) {
+                match self.parts.iter_mut().find(|part| part.partial).map(core::mem::take) {
                     Some(rest) => rest,
                     // An empty log is one.
                     None if self.unknown > 0 && self.format.is_none() => return Err(self.no_log()),

@@ -87,7 +87,7 @@ pub(crate) struct Perfetto<'a> {
     /// Tracks of losses.
     cpus: Vec<(CpuId, u64)>,
     init: Pid,
-    command: Vec<String>,
+    command: &'a [String],
     native: Option<Abi>,
     /// Time of the newest line.
     now: Timestamp,
@@ -101,6 +101,12 @@ fn annotate(buf: &mut Vec<u8>, name: &[u8], kind: u32, value: u64) {
     text(buf, ANNOTATION_NAME, name);
     number(buf, kind, value);
     end(buf, start);
+}
+
+fn annotate_flag(buf: &mut Vec<u8>, name: &[u8], set: bool) {
+    if set {
+        annotate(buf, name, BOOL, 1);
+    }
 }
 
 fn annotate_text(buf: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -147,7 +153,7 @@ fn push_result(buf: &mut Vec<u8>, call: &Call) {
 }
 
 impl<'a> Perfetto<'a> {
-    pub fn new(meta: &Meta, options: &'a Options, to: impl Write + 'a) -> Perfetto<'a> {
+    pub fn new(meta: &'a Meta, options: &'a Options, to: impl Write + 'a) -> Perfetto<'a> {
         Perfetto {
             out: Out::new(to),
             gate: Gate::new(options),
@@ -155,7 +161,7 @@ impl<'a> Perfetto<'a> {
             tracks: Tracks::new(meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns)),
             cpus: Vec::new(),
             init: meta.init_pid,
-            command: meta.command.clone(),
+            command: &meta.command,
             native: meta.native_abi(),
             now: 0,
             name: Vec::new(),
@@ -166,7 +172,8 @@ impl<'a> Perfetto<'a> {
     pub fn head(&mut self, meta: &Meta) {
         let buf = &mut self.out.buf;
         let mut last = None;
-        for anchor in [meta.anchors.first(), meta.anchors.last()].into_iter().flatten() {
+        for anchor in [meta.anchors.first(), meta.anchors.last()] {
+            let Some(anchor) = anchor else { continue };
             if last.replace(anchor.trace_ns) == Some(anchor.trace_ns) {
                 continue;
             }
@@ -184,10 +191,10 @@ impl<'a> Perfetto<'a> {
         let started = meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns);
         let packet = begin_packet(buf, started, SYSTEM_INFO);
         let utsname = begin(buf, 1);
-        for (field, value) in [(1, "Linux"), (2, &meta.host.version), (3, &meta.host.release), (4, &meta.host.machine)]
-        {
-            text(buf, field, value.as_bytes());
-        }
+        text(buf, 1, b"Linux");
+        text(buf, 2, meta.host.version.as_bytes());
+        text(buf, 3, meta.host.release.as_bytes());
+        text(buf, 4, meta.host.machine.as_bytes());
         end(buf, utsname);
         end_packet(buf, packet);
     }
@@ -208,7 +215,7 @@ impl<'a> Perfetto<'a> {
     fn describe(&mut self, pid: Pid, tgid: Pid, comm: &Comm, ts: u64, track: &Track) {
         let buf = &mut self.out.buf;
         if track.new_process {
-            let command: &[String] = if tgid == self.init { &self.command } else { &[] };
+            let command: &[String] = if tgid == self.init { self.command } else { &[] };
             describe_process(buf, ts, track.process, tgid, command, b"");
         }
         let packet = begin_packet(buf, ts, TRACK_DESCRIPTOR);
@@ -260,17 +267,15 @@ impl<'a> Perfetto<'a> {
         if Some(call.abi) != self.native {
             annotate_text(buf, b"abi", call.abi.name().as_bytes());
         }
-        for (flag, name) in [
-            (call.end == End::Refused, "refused"),
-            (call.end == End::StartUnknown, "start_unknown"),
-            (matches!(call.end, End::Unfinished | End::Open), "unfinished"),
-            (call.uncertain, "uncertain"),
-            (call.runtime, "runtime"),
-        ] {
-            if flag {
-                annotate(buf, name.as_bytes(), BOOL, 1);
-            }
-        }
+        let end: &[u8] = match call.end {
+            End::Refused => b"refused",
+            End::StartUnknown => b"start_unknown",
+            End::Unfinished | End::Open => b"unfinished",
+            End::Returned | End::Never => b"",
+        };
+        annotate_flag(buf, end, !end.is_empty());
+        annotate_flag(buf, b"uncertain", call.uncertain);
+        annotate_flag(buf, b"runtime", call.runtime);
         end_packet(buf, packet);
         match call.end {
             End::Returned | End::StartUnknown | End::Refused => {

@@ -308,14 +308,12 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
     buf.extend_from_slice(b"# ");
     push_safe(buf, meta.name.as_bytes());
     buf.extend_from_slice(b": ");
-    push_u64(buf, outcome.tasks);
-    buf.extend_from_slice(if outcome.tasks == 1 { b" task in " } else { b" tasks in " });
+    footer::number(buf, outcome.tasks, "task* in ");
     push_span(buf, wall_span(meta));
     buf.extend_from_slice(b" from ");
     push_date(buf, meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns), options.utc_offset_s);
     buf.extend_from_slice(b"; ");
-    push_u64(buf, sums.total.calls);
-    buf.extend_from_slice(if sums.total.calls == 1 { b" call, " } else { b" calls, " });
+    footer::number(buf, sums.total.calls, "call*, ");
     push_u64(buf, sums.total.errors);
     buf.extend_from_slice(b" failed");
     for (count, what) in [

@@ -103,19 +103,14 @@ pub(crate) fn push_name(buf: &mut Vec<u8>, abi: Abi, nr: SyscallNr) {
     }
 }
 
+/// Calls whose results are addresses, by [`Abi`]: mmap, brk, mremap, shmat and, at 32 bits, mmap2.
+static ADDRESSES: [[SyscallNr; 5]; 4] =
+    [[9, 12, 25, 30, -1], [90, 45, 163, 397, 192], [222, 214, 216, 196, -1], [-1, 45, 163, 305, 192]];
+
 /// Whether a result is an address.
 #[inline]
 pub(crate) fn returns_address(abi: Abi, nr: SyscallNr) -> bool {
-    match abi {
-        // mmap, brk, mremap, shmat
-        Abi::X86_64 => matches!(nr, 9 | 12 | 25 | 30),
-        // brk, mmap, mremap, mmap2, shmat
-        Abi::I386 => matches!(nr, 45 | 90 | 163 | 192 | 397),
-        // shmat, brk, mremap, mmap
-        Abi::Aarch64 => matches!(nr, 196 | 214 | 216 | 222),
-        // brk, mremap, mmap2, shmat
-        Abi::Arm => matches!(nr, 45 | 163 | 192 | 305),
-    }
+    nr >= 0 && ADDRESSES.get(abi as usize).is_some_and(|calls| calls.contains(&nr))
 }
 
 /// ` = 3`, ` = -1 ENOENT (No such file or directory)`, ` = ? ERESTARTSYS (To be restarted …)`.

@@ -13,6 +13,7 @@ use crate::ids::{CpuId, Pid};
 use crate::json::{push_i64, push_u64};
 use crate::recording::{CpuStats, Meta, Recording, HEADER_EVENT, HEADER_PAGE};
 use crate::tasks::{Comm, PidTable};
+use crate::words::split_once;
 
 /// Options by their numbers (`TRACECMD_OPTION_*`).
 const DATE: u16 = 1;
@@ -98,25 +99,26 @@ fn push_option(buf: &mut Vec<u8>, option: u16, text: &[u8]) {
 
 /// The events' descriptions, system by system.
 fn push_events(buf: &mut Vec<u8>, recording: &Recording) {
-    let events = || {
-        recording.formats().iter().filter_map(|(path, text)| {
-            let (system, event) = path.strip_prefix("events/")?.split_once('/')?;
-            event.ends_with("/format").then_some((system, text))
-        })
-    };
-    let mut systems: Vec<&str> = Vec::new();
-    for (system, _) in events() {
-        if !systems.contains(&system) {
-            systems.push(system);
+    let mut systems: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (path, text) in recording.formats().iter() {
+        let below = path.strip_prefix("events/").and_then(|below| split_once(below, "/"));
+        let Some((system, _)) = below.filter(|(_, event)| event.ends_with("/format")) else { continue };
+        let at = systems.iter().position(|(known, _)| *known == system).unwrap_or_else(|| {
+            systems.push((system, Vec::new()));
+            systems.len() - 1
+        });
+        if let Some((_, texts)) = systems.get_mut(at) {
+            texts.push(text);
         }
     }
     push_u32(buf, systems.len());
-    for wanted in systems {
-        let texts = || events().filter_map(|(system, text)| (system == wanted).then_some(text));
-        buf.extend_from_slice(wanted.as_bytes());
+    for (system, texts) in systems {
+        buf.extend_from_slice(system.as_bytes());
         buf.push(0);
-        push_u32(buf, texts().count());
-        texts().for_each(|text| push_file(buf, text.as_bytes()));
+        push_u32(buf, texts.len());
+        for text in texts {
+            push_file(buf, text.as_bytes());
+        }
     }
 }
 

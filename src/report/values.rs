@@ -66,6 +66,12 @@ pub(crate) fn push_target(buf: &mut Vec<u8>, register: u8, texts: &Texts) {
     }
 }
 
+/// `[` in front of the first element, `, ` between them.
+#[inline(never)]
+fn push_open(buf: &mut Vec<u8>, begun: usize) {
+    buf.extend_from_slice(if buf.len() == begun { b"[" } else { b", " });
+}
+
 /// What it points at if that is known, else the address.
 fn push_memory(buf: &mut Vec<u8>, argument: &Argument, context: &Context<'_>) {
     let begun = buf.len();
@@ -77,20 +83,21 @@ fn push_memory(buf: &mut Vec<u8>, argument: &Argument, context: &Context<'_>) {
             match text {
                 Text::String { bytes, cut } => push_quoted(buf, bytes, cut),
                 Text::Element { bytes, cut } => {
-                    buf.extend_from_slice(if buf.len() == begun { b"[" } else { b", " });
+                    push_open(buf, begun);
                     push_quoted(buf, bytes, cut);
                 }
                 Text::Unread(at) => {
-                    buf.extend_from_slice(if buf.len() == begun { b"[" } else { b", " });
+                    push_open(buf, begun);
                     push_hex(buf, at);
                 }
                 Text::MoreElements => {
-                    buf.extend_from_slice(if buf.len() == begun { b"[..." } else { b", ..." });
+                    push_open(buf, begun);
+                    buf.extend_from_slice(b"...");
                 }
                 Text::Address { filled, .. } | Text::Piece { filled, .. } if filled && failed => {}
                 Text::Address { bytes, cut, .. } => push_address(buf, bytes, cut, context.call),
                 Text::Piece { base, length, bytes, filled } => {
-                    buf.extend_from_slice(if buf.len() == begun { b"[" } else { b", " });
+                    push_open(buf, begun);
                     let told = if filled { length.min(left) } else { length };
                     left -= told.min(left);
                     push_piece(buf, base, length, bytes, told);

@@ -160,6 +160,13 @@ impl Written<'_> {
         }
     }
 
+    /// The stream of the call that a task was in, if that waited; it does no more.
+    #[inline(never)]
+    fn waited(&mut self, pid: Pid) -> Option<usize> {
+        let at = self.waiting.iter().position(|(of, _)| *of == pid)?;
+        Some(self.waiting.swap_remove(at).1)
+    }
+
     /// Tells what the task (0: all of them) has not ended.
     fn end(&mut self, pid: Pid, ts: Timestamp) {
         while let Some(at) = self.open.iter().position(|open| pid == 0 || open.pid == pid) {
@@ -178,14 +185,14 @@ impl Lines for Written<'_> {
         self.printer.unfinished(call, texts);
         self.add(call, texts, None);
         // By its end nothing may be known of its descriptor but the number.
-        self.waiting.retain(|(of, _)| *of != call.pid);
+        self.waited(call.pid);
         if let Some(stream) = self.stream(call, texts).filter(|_| self.waiting.len() < OPEN_MAX) {
             self.waiting.push((call.pid, stream));
         }
     }
     fn resumed(&mut self, call: &Call, texts: &Texts) {
         self.printer.resumed(call, texts);
-        let waiting = self.waiting.iter().position(|(of, _)| *of == call.pid).map(|at| self.waiting.swap_remove(at).1);
+        let waiting = self.waited(call.pid);
         self.add(call, texts, waiting);
     }
     fn note(&mut self, note: &Note) {

@@ -82,6 +82,11 @@ pub fn read_text(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|why| String::from_utf8_lossy(why.as_bytes()).into_owned()))
 }
 
+/// Makes a file this long. std's way has an error for lengths that no file has, whose text is a kilobyte of code.
+pub fn set_len(file: &File, len: u64) -> io::Result<()> {
+    Ok(nix::unistd::ftruncate(file, len as nix::libc::off_t)?)
+}
+
 /// What stands behind `key:` at the start of a line, without blanks around it: how /proc and tracefs tell figures.
 pub fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     for line in text.split('\n') {
@@ -157,18 +162,6 @@ pub fn status_of_link(path: &Path) -> io::Result<Status> {
 /// What an open file is.
 pub fn status_of(file: &File) -> io::Result<Status> {
     Ok(status_at(file.as_raw_fd(), Path::new(""), libc::AT_EMPTY_PATH)?)
-}
-
-/// Cuts a file off, or lengthens it by a hole.
-pub fn set_size(file: &File, size: u64) -> io::Result<()> {
-    // SAFETY: integers.
-    unsafe {
-        #[cfg(target_pointer_width = "64")]
-        Errno::result(libc::syscall(libc::SYS_ftruncate, file.as_raw_fd(), size))?;
-        #[cfg(not(target_pointer_width = "64"))]
-        Errno::result(libc::ftruncate64(file.as_raw_fd(), size as i64))?;
-    }
-    Ok(())
 }
 
 /// Whether there is something at the path, or where a link there leads to.

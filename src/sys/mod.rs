@@ -16,7 +16,7 @@ mod trap;
 pub use files::{
     exists, free_bytes, is_absolute, is_dir, last_part, lock, make_dir, make_dirs, make_private, mount, names, numbers,
     open, open_for, parent, read_link, read_on, read_text, remove_dir, remove_dir_with_files, remove_file, rename,
-    set_size, status, status_of, status_of_link, value_of, Status,
+    set_len, status, status_of, status_of_link, value_of, Status,
 };
 pub use heap::Heap;
 pub use process::{

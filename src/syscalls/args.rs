@@ -185,10 +185,9 @@ const MREMAP_MAYMOVE_FIXED: u64 = 3;
 const PR_SET_SECCOMP: u64 = 22;
 const SECCOMP_MODE_STRICT: u64 = 1;
 const SECCOMP_MODE_FILTER: u64 = 2;
-const CLONE_PIDFD: u64 = 0x1000;
-const CLONE_SETTLS: u64 = 0x8_0000;
-const CLONE_PARENT_SETTID: u64 = 0x10_0000;
-const CLONE_CHILD_CLEARTID_OR_SETTID: u64 = 0x120_0000;
+/// clone's arguments as they are printed: stack, flags, parent_tid, tls, child_tid; and the flags of which one must be
+/// there: CLONE_PARENT_SETTID or CLONE_PIDFD, CLONE_SETTLS, CLONE_CHILD_CLEARTID or CLONE_CHILD_SETTID.
+static CLONE_ARGUMENTS: [(u8, u32); 5] = [(1, 0), (0, 0), (2, 0x10_1000), (3, 0x8_0000), (4, 0x120_0000)];
 
 /// What no rule can tell.
 fn special(entry: u16, abi: Abi, found: &mut Arguments) {
@@ -223,26 +222,16 @@ fn special(entry: u16, abi: Abi, found: &mut Arguments) {
             found.keep(4);
         }
         call::CLONE => {
-            let [flags, stack, parent, mut fourth, mut fifth, none] = found.list;
-            let bits = flags.value;
-            if abi == Abi::X86_64 {
-                core::mem::swap(&mut fourth, &mut fifth);
-            }
-            let wanted = [
-                (stack, u64::MAX),
-                (flags, u64::MAX),
-                (parent, CLONE_PARENT_SETTID | CLONE_PIDFD),
-                (fourth, CLONE_SETTLS),
-                (fifth, CLONE_CHILD_CLEARTID_OR_SETTID),
-            ];
-            found.list = [none; ARGUMENTS_MAX];
-            found.len = 0;
-            for (argument, mask) in wanted {
-                if mask == u64::MAX || bits & mask != 0 {
-                    if let Some(place) = found.list.get_mut(found.len) {
-                        *place = argument;
-                        found.len += 1;
-                    }
+            let Arguments { list, .. } = core::mem::take(found);
+            let bits = list.first().map_or(0, |flags| flags.value);
+            for (nth, mask) in CLONE_ARGUMENTS {
+                // The last two are the other way round on x86_64.
+                let at = if abi == Abi::X86_64 && nth > 2 { 7 - nth } else { nth };
+                let wanted = mask == 0 || bits & u64::from(mask) != 0;
+                let argument = list.get(usize::from(at)).filter(|_| wanted);
+                if let (Some(argument), Some(place)) = (argument, found.list.get_mut(found.len)) {
+                    *place = *argument;
+                    found.len += 1;
                 }
             }
             found.named = true;
@@ -423,7 +412,7 @@ mod tests {
 
     #[test]
     fn clone_has_its_arguments_in_another_order_on_each_abi() {
-        let flags = CLONE_PARENT_SETTID | CLONE_SETTLS | CLONE_CHILD_CLEARTID_OR_SETTID;
+        let flags = 0x138_0000;
         let expected = [("child_stack", 2), ("flags", flags), ("parent_tid", 3), ("tls", 5), ("child_tidptr", 4)];
         assert_eq!(of(Abi::X86_64, "clone", [flags, 2, 3, 4, 5, 0]), expected);
         for abi in [Abi::I386, Abi::Aarch64, Abi::Arm] {

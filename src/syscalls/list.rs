@@ -6,7 +6,7 @@
 
 use crate::arch::{Abi, Arch};
 use crate::ids::SyscallNr;
-use crate::words::trim;
+use crate::words::{split_once, trim};
 
 use super::{all, class_table as classes, entry, nearest, nearest_of, number, word, ARM_PRIVATE};
 
@@ -75,13 +75,19 @@ impl SyscallList {
         let exclude = trim(text).starts_with('!');
         // Names that `!` takes out again go last, wherever they stand.
         for taking_out in [false, true] {
-            for word in text.split(',').map(trim) {
+            let mut rest = text;
+            loop {
+                let word = trim(split_once(rest, ",").map_or(rest, |(word, _)| word));
                 let (marked, name) = match word.strip_prefix('!') {
                     Some(name) => (true, trim(name)),
                     None => (false, word),
                 };
                 if (marked && !exclude) == taking_out {
                     put(&mut sets, name, !taking_out)?;
+                }
+                match split_once(rest, ",") {
+                    Some((_, behind)) => rest = behind,
+                    None => break,
                 }
             }
         }

@@ -82,13 +82,10 @@ pub fn nearest_of(name: &str, words: &mut dyn Iterator<Item = &'static str>) -> 
     let limit = (name.len() / 3).clamp(1, 3);
     let mut best: Option<(usize, Reverse<usize>, &str)> = None;
     for known in words {
-        if known.len().abs_diff(name.len()) > limit {
-            continue;
-        }
-        let slips = distance(name.as_bytes(), known.as_bytes());
+        let Some(slips) = distance(name.as_bytes(), known.as_bytes(), limit) else { continue };
         let same = name.bytes().zip(known.bytes()).take_while(|(given, meant)| given == meant).count();
         let this = (slips, Reverse(same), known);
-        if slips <= limit && best.map_or(true, |best| this < best) {
+        if best.map_or(true, |best| this < best) {
             best = Some(this);
         }
     }
@@ -144,36 +141,33 @@ fn word(text: &'static str, starts: &[u16], at: usize) -> Option<&'static str> {
     text.get(usize::from(from)..usize::from(to)).filter(|word| !word.is_empty())
 }
 
-/// Edit distance with swaps of neighbours (optimal string alignment); `known` is at most [`table::LONGEST`] long.
-fn distance(given: &[u8], known: &[u8]) -> usize {
-    let at = |row: &[usize; table::LONGEST + 1], column: usize| row.get(column).copied().unwrap_or(usize::MAX / 2);
-    let mut row = [0; table::LONGEST + 1];
-    for (column, cell) in row.iter_mut().enumerate() {
-        *cell = column;
-    }
-    let mut above = row;
-    let mut previous_given = None;
-    for (line, byte) in given.iter().enumerate() {
-        let two_above = above;
-        above = row;
-        let mut left = line + 1;
-        let mut previous_known = None;
-        for (column, cell) in row.iter_mut().enumerate() {
-            if let Some(before) = column.checked_sub(1) {
-                let other = known.get(before);
-                let mut best = (left + 1).min(at(&above, column) + 1);
-                best = best.min(at(&above, before) + usize::from(other != Some(byte)));
-                if column >= 2 && other.is_some() && other == previous_given && previous_known == Some(byte) {
-                    best = best.min(at(&two_above, column - 2) + 1);
-                }
-                left = best;
-                previous_known = other;
-            }
-            *cell = left;
+/// How many bytes must be put in, taken out, changed or swapped with their neighbour; `None` if more than `most`.
+fn distance(mut given: &[u8], mut known: &[u8], most: usize) -> Option<usize> {
+    while let ([first, rest @ ..], [wanted, behind @ ..]) = (given, known) {
+        if first != wanted {
+            break;
         }
-        previous_given = Some(byte);
+        (given, known) = (rest, behind);
     }
-    at(&row, known.len())
+    if given.is_empty() && known.is_empty() {
+        return Some(0);
+    }
+    let mut left = most.checked_sub(1)?;
+    let mut best = None;
+    let swapped = given.len() > 1 && known.len() > 1 && given.first() == known.get(1) && given.get(1) == known.first();
+    for (of_given, of_known) in [(1, 1), (1, 0), (0, 1), (2, 2)] {
+        let (Some(rest), Some(behind)) = (given.get(of_given..), known.get(of_known..)) else { continue };
+        if of_given == 2 && !swapped {
+            continue;
+        }
+        if let Some(slips) = distance(rest, behind, left) {
+            best = Some(slips + 1);
+            // Another way must be shorter.
+            let Some(less) = slips.checked_sub(1) else { break };
+            left = less;
+        }
+    }
+    best
 }
 
 #[cfg(test)]
@@ -256,7 +250,6 @@ mod tests {
     fn every_name_is_a_name() {
         let names: Vec<_> = (0..table::STARTS.bytes().len() / 2 - 1).map(call_name).collect();
         assert!(names.windows(2).all(|pair| pair[0].is_some() && pair[0] < pair[1]));
-        assert_eq!(names.iter().flatten().map(|name| name.len()).max(), Some(table::LONGEST));
     }
 
     #[test]
@@ -322,7 +315,10 @@ mod tests {
             ("dear", "read", 2),
             ("kitten", "sitting", 3),
         ] {
-            assert_eq!(distance(given.as_bytes(), known.as_bytes()), slips, "{given} {known}");
+            assert_eq!(distance(given.as_bytes(), known.as_bytes(), slips), Some(slips), "{given} {known}");
+            assert_eq!(distance(given.as_bytes(), known.as_bytes(), 9), Some(slips), "{given} {known}");
+            let less = slips.checked_sub(1).and_then(|less| distance(given.as_bytes(), known.as_bytes(), less));
+            assert_eq!(less, None, "{given} {known}");
         }
     }
 }

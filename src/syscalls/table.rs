@@ -12,9 +12,6 @@ pub(super) const NAMES: Part = Part(0, 4548);
 /// Where each starts in [`NAMES`], and the end.
 pub(super) const STARTS: Part = Part(4548, 5522);
 
-/// Length in bytes of the longest name.
-pub(super) const LONGEST: usize = 28;
-
 /// Stands in the tables for a number without a call; past the end of [`STARTS`].
 pub(super) const NONE: u16 = u16::MAX;
 

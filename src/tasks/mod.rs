@@ -28,7 +28,7 @@ const CLONE_THREAD: u64 = 0x1_0000;
 pub const DEAD_MAX: usize = 1024;
 
 /// A task's name as the kernel has it: up to 15 bytes that need not be text (`TASK_COMM_LEN`).
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, Eq)]
 pub struct Comm {
     bytes: [u8; 15],
     len: u8,
@@ -49,6 +49,13 @@ impl Comm {
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
+    }
+}
+
+impl PartialEq for Comm {
+    #[inline(never)]
+    fn eq(&self, other: &Comm) -> bool {
+        self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -302,7 +309,8 @@ impl<S: Default> Tasks<S> {
             task.settled = settled;
             task.runtime &= !first;
             if !renames {
-                task.comm = Comm::new(filename.rsplit(|byte| *byte == b'/').next().unwrap_or(filename));
+                let name = filename.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+                task.comm = Comm::new(filename.get(name..).unwrap_or_default());
             }
         }
         slot

@@ -102,8 +102,9 @@ impl Instance {
     pub fn buffer_size_kb(&self) -> Option<u64> {
         // `1408`, or `7 (expanded: 1408)` before the first use.
         let text = self.read("buffer_size_kb").ok()?;
-        let kept = trim(&text).trim_end_matches(')');
-        number(behind_last(kept, b' '))
+        let text = trim(&text);
+        let text = text.strip_suffix(')').unwrap_or(text);
+        number(behind_last(text, b' ').unwrap_or(text))
     }
 
     /// Sets the size of each CPU's buffer. Must be done before events are on: the kernel stops recording meanwhile.

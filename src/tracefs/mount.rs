@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::instance::INSTANCE_PREFIX;
 use crate::error::{Error, Result};
 use crate::sys::{self, numbers, read_text};
-use crate::words::split_once;
+use crate::words::{next_part, nth, split_once};
 
 /// Where the kernel offers a directory to mount tracefs on.
 pub const TRACEFS_PATH: &str = "/sys/kernel/tracing";
@@ -45,18 +45,18 @@ fn unescape(path: &str) -> String {
 pub fn find_in_mountinfo(text: &str) -> Option<PathBuf> {
     let mut own = None;
     let mut below_debugfs = None;
-    for line in text.lines() {
+    let mut rest = text;
+    while let Some(line) = next_part(&mut rest, "\n") {
         let Some((left, right)) = split_once(line, " - ") else { continue };
-        let mut fields = left.split(' ');
-        let (Some(root), Some(point)) = (fields.nth(3), fields.next()) else { continue };
+        let (root, point) = (nth(left, 3), nth(left, 4));
         // A bind mount of a part of tracefs (one instance, say) is not tracefs.
-        if root != "/" {
+        if root != "/" || point.is_empty() {
             continue;
         }
-        match right.split(' ').next() {
-            Some("tracefs") if point == TRACEFS_PATH => return Some(PathBuf::from(TRACEFS_PATH)),
-            Some("tracefs") if own.is_none() => own = Some(point),
-            Some("debugfs") if below_debugfs.is_none() => below_debugfs = Some(point),
+        match nth(right, 0) {
+            "tracefs" if point == TRACEFS_PATH => return Some(PathBuf::from(TRACEFS_PATH)),
+            "tracefs" if own.is_none() => own = Some(point),
+            "debugfs" if below_debugfs.is_none() => below_debugfs = Some(point),
             _ => {}
         }
     }

@@ -47,7 +47,7 @@ pub fn captures_in(base: &Path) -> Vec<Capture> {
 fn load(board: &Path, dir: PathBuf) -> Capture {
     let mut schema = Schema::default();
     let mut names = BTreeMap::new();
-    for (system, name) in Schema::EVENTS {
+    for &(system, name) in Schema::EVENTS {
         let path = board.join("events").join(system).join(name).join("format");
         let text = read(&path);
         let format = parse_event(&text).unwrap();

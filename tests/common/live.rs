@@ -8,6 +8,7 @@
 mod machine;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{symlink, DirBuilderExt};
@@ -18,6 +19,8 @@ use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 pub use machine::*;
+use nix::sys::signal::{kill, killpg, Signal};
+use nix::unistd::Pid;
 use serde_json::{json, Value};
 
 /// Tests that flood the machine have it for themselves.
@@ -234,6 +237,59 @@ impl Live {
         out.json()
     }
 
+    /// The calls of `live-work` in the recording, each by the number of the mark before it, from `first` on.
+    #[track_caller]
+    pub fn marked_calls(&self, recording: &Path, first: u64) -> BTreeMap<u64, Value> {
+        let path = recording.to_str().unwrap();
+        let lines = self.report_json(path, &[]);
+        let end = lines.last().unwrap();
+        assert_eq!((&end["events"]["lost"], &end["events"]["balanced"]), (&json!(0), &json!(true)));
+        let mut calls = lines.iter().filter(|line| line["type"] == "call");
+        let mut found = BTreeMap::new();
+        while let Some(call) = calls.next() {
+            let number = || u64::from_str_radix(call["args"][0].as_str()?.trim_start_matches("0x"), 16).ok();
+            let number = number().filter(|number| call["name"] == "getpgid" && *number >= first);
+            if let Some((number, call)) = number.and_then(|number| Some((number, calls.next()?))) {
+                found.insert(number - first, call.clone());
+            }
+        }
+        if found.is_empty() {
+            // Seen on busy boards, and not understood.
+            let all = self.report_json(path, &["--with-runtime"]).into_iter();
+            let all: Vec<String> = all.map(|line| line.to_string()).collect();
+            panic!("no marks in {}\n{}", all.join("\n"), self.meta(recording));
+        }
+        found
+    }
+
+    /// Checks that the probes of `run` with these options stay while one with other options comes and goes, and when the
+    /// recorder is killed; that `gc` removes them; and that those of others stay. Leaves the recording `sh` of `script`.
+    #[track_caller]
+    pub fn check_probes(&self, options: &[&str], second: &[&str], script: &str) {
+        let defined = define_probe("p:fa_other/write vfs_write");
+        let others = || probes("fa_other/").len();
+        let before = others();
+        let mut long = self.start(&[&["run", "-q"], options, &["--", "sh", "-c", script]].concat(), "long");
+        let state = wait_for("the recorder", || self.recorder("sh"));
+        let ours = our_probes();
+        assert!(!ours.is_empty());
+        self.bin(&[&["run", "-q"], second, &["--", "true"]].concat()).expect_code(0);
+        wait_for("the end of the second one's probes", || (our_probes() == ours).then_some(()));
+        let pid = state["recorder_pid"].as_i64().unwrap() as i32;
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        let ended = || fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+        wait_for("the recorder's end", || ended().then_some(()));
+        assert_eq!(our_probes(), ours, "nobody is there to remove them");
+        let _ = killpg(Pid::from_raw(long.id() as i32), Signal::SIGKILL);
+        let _ = long.wait();
+        self.bin(&["gc"]);
+        assert_eq!((our_probes(), others()), (Vec::new(), before));
+        if defined {
+            define_probe("-:fa_other/write");
+        }
+        self.expect_nothing_left();
+    }
+
     /// Checks that nothing of this test's recordings is left: no process, no instance, no state.
     #[track_caller]
     pub fn expect_nothing_left(&self) {
@@ -265,6 +321,23 @@ impl Live {
         });
         ours.collect()
     }
+}
+
+/// Defines a probe, or removes one; whether the kernel did.
+pub fn define_probe(definition: &str) -> bool {
+    let file = File::options().append(true).open(Path::new(TRACING).join("dynamic_events"));
+    file.and_then(|mut file| file.write_all(definition.as_bytes())).is_ok()
+}
+
+/// The probes of a group.
+pub fn probes(group: &str) -> Vec<String> {
+    let defined = fs::read_to_string(Path::new(TRACING).join("dynamic_events")).unwrap_or_default();
+    defined.lines().filter(|line| line.contains(group)).map(str::to_owned).collect()
+}
+
+/// Those of our recorders.
+pub fn our_probes() -> Vec<String> {
+    probes("ftrace_analyzer/")
 }
 
 /// Whether a path's last part is `NAME-START`; the start begins with the year.
