@@ -36,8 +36,9 @@ pub fn poll(fds: &mut [PollFd<'_>], ms: u64) -> bool {
     unsafe {
         #[cfg(target_pointer_width = "64")]
         {
-            let time = libc::timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 };
-            libc::syscall(libc::SYS_ppoll, at, count, &time, 0usize, 0usize) > 0
+            // The kernel leaves there what is left of it.
+            let mut time = libc::timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 };
+            libc::syscall(libc::SYS_ppoll, at, count, &mut time, 0usize, 0usize) > 0
         }
         #[cfg(not(target_pointer_width = "64"))]
         {
