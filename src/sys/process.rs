@@ -139,8 +139,8 @@ fn close_by_proc(keep: &[RawFd]) {
 pub fn detach_stdio() -> io::Result<()> {
     let null = super::open(Path::new("/dev/null"), OFlag::O_RDWR)?;
     for fd in 0..3 {
-        // SAFETY: 0 to 2 are replaced, not closed, and `null` is open.
         if null.as_raw_fd() != fd {
+            // SAFETY: 0 to 2 are replaced, not closed, and `null` is open.
             Errno::result(unsafe { libc::syscall(libc::SYS_dup3, null.as_raw_fd(), fd, 0) })?;
         }
     }

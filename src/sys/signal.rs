@@ -81,6 +81,6 @@ pub fn signal_file() -> io::Result<File> {
 pub fn read_signal(mut file: &File) -> Option<i32> {
     // struct signalfd_siginfo begins with it.
     let mut info = [0u8; 128];
-    file.read(&mut info).ok()?;
+    file.read_exact(&mut info).ok()?;
     info.first().map(|signal| i32::from(*signal))
 }
