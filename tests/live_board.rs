@@ -32,6 +32,21 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
 }
 
+/// A recorder has never more than 1 MB resident: on a board, where it is the release artefact.
+fn check_memory(recorder: u64) {
+    let status = fs::read_to_string(format!("/proc/{recorder}/status")).unwrap();
+    let of = |key: &str| -> u64 {
+        let rest =
+            status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("no {key} in {status}"));
+        rest.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    let (now, most) = (of("VmRSS:"), of("VmHWM:"));
+    if live::BOARD {
+        live::tell(&format!("recorder resident: {now} KiB, {most} at the most\n"), "FTRACE_ANALYZER_SCORE_LOG");
+        assert!(most <= 1024, "{status}");
+    }
+}
+
 /// Hook start, a container with all that, an exec into it, its end, hook stop, and what the report tells of it.
 fn main_job(live: &Live, need: Need) {
     let id = live.id();
@@ -46,7 +61,8 @@ fn main_job(live: &Live, need: Need) {
     });
     let entered = live.oci(need, &["exec", &id, "/bin/sh", "-c", "echo entered; exit 6"]).expect_code(6);
     assert_eq!(entered.stdout, "entered\n");
-    assert!(live.recorder(&id).is_some(), "an exec's end is not the container's");
+    let recorder = live.recorder(&id).expect("an exec's end is not the container's");
+    check_memory(number(&recorder["recorder_pid"]));
     live.oci(need, &["delete", "--force", &id]).expect_code(0);
     live.expect_nothing_left();
 

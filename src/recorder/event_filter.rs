@@ -135,6 +135,10 @@ pub(super) fn filters(list: Option<SyscallList>, errors_only: bool, arch: Arch) 
 #[inline(never)]
 pub(super) fn apply(instance: &Instance, options: &RecordOptions, arch: Option<Arch>) -> Option<String> {
     let arch = arch?;
+    // The names of calls are unpacked for those who want some of them.
+    if options.syscalls.is_none() && !options.errors_only {
+        return None;
+    }
     let list = options.syscalls.as_ref().and_then(|text| SyscallList::parse(text, arch).ok());
     let texts = filters(list, options.errors_only, arch);
     for (event, text) in EVENTS.into_iter().zip(&texts).filter(|(_, text)| !text.is_empty()) {
