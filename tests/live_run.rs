@@ -131,7 +131,9 @@ fn a_recorder_killed_by_sigkill_leaves_a_readable_recording_and_gc_cleans_up() {
 #[test]
 fn ctrl_c_ends_the_command_and_the_recording_is_completed() {
     let Some(live) = Live::new("ctrl_c_ends_the_command_and_the_recording_is_completed", &[]) else { return };
-    let mut run = live.start(&["run", "-q", "--", "sleep", "60"], "out");
+    // Whoever starts the tests in the background may have them ignore it, and all that they start.
+    let run = ["env", "--default-signal=INT,QUIT", live::BIN, "run", "-q", "--", "sleep", "60"];
+    let mut run = live.start_program(&run, "out");
     live::wait_for("the command", || {
         // The first call after the execve is on disk at the earliest when a report asks for it.
         live.recorder("sleep")?;

@@ -100,9 +100,14 @@ impl Live {
 
     /// Our binary in the background, its output to files in the test's directory.
     pub fn start(&self, args: &[&str], stdout: &str) -> Child {
-        let mut command = self.command(BIN);
+        self.start_program(&[&[BIN], args].concat(), stdout)
+    }
+
+    /// The same of another program.
+    pub fn start_program(&self, words: &[&str], stdout: &str) -> Child {
+        let mut command = self.command(words[0]);
         let stderr = File::create(self.path(&format!("{stdout}.err"))).unwrap();
-        command.args(args).stdin(Stdio::null()).stdout(File::create(self.path(stdout)).unwrap()).stderr(stderr);
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(File::create(self.path(stdout)).unwrap()).stderr(stderr);
         command.process_group(0).spawn().unwrap()
     }
 
