@@ -231,7 +231,8 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// Texts of the error numbers that our own calls meet, as glibc's strerror has them (asm-generic/errno.h): all of them by
-/// libc and std are three times as long.
+/// libc and std are three times as long. Not those of `syscalls::errno_text`, which are packed: to unpack them takes
+/// megabytes, which a recorder that tells why it failed may not have.
 const ERRNO_TEXTS: &str = "\
     1 Operation not permitted\n\
     2 No such file or directory\n\

@@ -33,6 +33,29 @@ fn run_passes_the_commands_exit_status_on() {
 }
 
 #[test]
+fn a_command_is_looked_for_in_every_directory_of_path() {
+    let Some(live) = Live::new("a_command_is_looked_for_in_every_directory_of_path", &[]) else { return };
+    // One that may not be executed does not hide the one behind it, and is told where there is no other.
+    let dir = live.path("not-executable");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("sh"), "").unwrap();
+    let dir = dir.display();
+    for (path, code) in [
+        (format!("/nowhere:/etc/passwd:{dir}:/bin"), 5),
+        (format!("{dir}:/nowhere"), 126),
+        ("/nowhere".to_owned(), 127),
+    ] {
+        let mut command = live.command(BIN);
+        command.args(["run", "-q", "--", "sh", "-c", "exit 5"]).env("PATH", path);
+        live::run(command, b"").expect_code(code);
+    }
+    let mut command = live.command(BIN);
+    command.args(["run", "-q", "--", "sh", "-c", "exit 5"]).env_remove("PATH");
+    live::run(command, b"").expect_code(5);
+    live.expect_nothing_left();
+}
+
+#[test]
 fn run_that_can_not_trace_says_125_and_does_not_run_the_command() {
     let Some(live) = Live::new("run_that_can_not_trace_says_125_and_does_not_run_the_command", &[]) else { return };
     let (made, made_text) = (live.path("made"), live.path("made").display().to_string());
