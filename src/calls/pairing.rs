@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::Event;
 use crate::ids::{CpuId, Pid, SyscallNr, Timestamp};
 use crate::recording::{Item, Meta, Stream};
+use crate::syscalls::Numbers;
 use crate::tasks::{Abis, Comm, Slot, Task, Tasks, Votes};
 use crate::words::quoted;
 
@@ -101,9 +102,13 @@ pub struct Tracker {
     pub(super) native: Abi,
     /// Whether the child of clone writes an exit of its own.
     child_returns: bool,
-    /// Whether the exits of calls that did not fail are missing: a call then ends, without a result, when its task does
-    /// anything else.
-    errors_only: bool,
+    /// Whether exits are missing, those of calls that did not fail or of any: a call then ends, without a result, when its
+    /// task does anything else.
+    exits_missing: bool,
+    /// Where enters are missing of numbers that came before: those numbers. An exit of one alone is no refusal.
+    came_before: Option<Box<Numbers>>,
+    /// Whether an exit alone may be a refusal at all: not where the first calls of a number may be missing.
+    tells_refusals: bool,
     /// What execve's exit tells of the new program's ABI.
     exec_mark: ExecMark,
     /// The latest end of all gaps so far.
@@ -133,7 +138,9 @@ impl Tracker {
         Ok(Tracker {
             native: abis.native,
             child_returns: matches!(arch, Arch::X86_64 | Arch::X86),
-            errors_only: meta.options.errors_only,
+            exits_missing: meta.options.errors_only || meta.first_calls_only(),
+            came_before: meta.first_calls_only().then(Box::default),
+            tells_refusals: !meta.first_calls_only() || (!meta.profile.narrowed_past && meta.trimmed.events == 0),
             exec_mark: ExecMark::new(arch, &meta.host.release),
             gap_end: 0,
             damaged: Vec::new(),
@@ -304,6 +311,9 @@ impl Tracker {
         }
         let survived = task.state.end.entered_call();
         let (tgid, runtime, comm, abi) = (task.tgid, task.runtime, task.comm, task.abi);
+        if let (Some(numbers), false) = (&mut self.came_before, runtime) {
+            numbers.add(nr);
+        }
         let special = special(abi);
         let leaves = nr == special.exit || nr == special.exit_group;
         let state = &mut task.state;
@@ -417,7 +427,8 @@ impl Tracker {
                 self.tasks.make(pid);
             }
         }
-        let (child_returns, errors_only) = (self.child_returns, self.errors_only);
+        let (child_returns, exits_missing) = (self.child_returns, self.exits_missing);
+        let refusable = self.tells_refusals && !self.came_before.as_deref().is_some_and(|numbers| numbers.has(nr));
         let Some(task) = self.tasks.get_mut(slot) else { return };
         let before = task.state.phase;
         leave_open(task, ts, steps);
@@ -445,9 +456,9 @@ impl Tracker {
             tgid: task.tgid,
             comm: task.comm,
             abi,
-            // A sigreturn shows as -1; a skipped call (ptrace) too. Inside another call, whose exit is not there because it
-            // did not fail, is outside.
-            end: if (before == Phase::Outside || (errors_only && before == Phase::Inside)) && !uncertain && nr >= 0 {
+            // A sigreturn shows as -1; a skipped call (ptrace) too. Inside another call, whose exit is missing, is outside.
+            end: if refusable && (before == Phase::Outside || (exits_missing && before == Phase::Inside)) && !uncertain && nr >= 0
+            {
                 End::Refused
             } else {
                 End::StartUnknown

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Counts of calls while they happen: the one place where a recorder decodes events, and the histograms' reader.
+//! Counts of calls while they happen, and the histograms' reader.
 //!
 //! Events of all CPUs are taken in time order, up to a time before which all are written: the exec of the container's
 //! program divides the runtime's calls from its own, and a task's ABI is that of its last exec. /proc tells the ABI of the
@@ -10,13 +10,13 @@ use std::path::Path;
 
 use super::drain::Drain;
 use super::histograms::{FAILED, STARTS, ZERO};
+use super::lanes::Lanes;
 use crate::arch::{kernel_version, Abi, Arch};
 use crate::error::{Error, Result};
 use crate::format::{Event, Schema};
 use crate::ids::{Pid, SyscallNr, Timestamp};
 use crate::proc;
 use crate::recording::{CallCounts, Formats, Meta, FORMAT_VERSION};
-use crate::ringbuf::{Cursor, Missed, Page, PageLayout};
 use crate::syscalls::{number, PRIVATE_CALLS};
 use crate::tracefs::{parse_hist, Instance};
 use crate::words::split_once;
@@ -28,15 +28,15 @@ fn is_one(names: &str, abi: Abi, nr: SyscallNr) -> bool {
 
 /// Tasks, by a bit each up to the highest: half a megabyte where the kernel has its most, 4 KiB where it has 32768.
 #[derive(Debug, Default)]
-struct Tasks(Vec<u64>);
+pub(super) struct Tasks(Vec<u64>);
 
 impl Tasks {
     #[inline]
-    fn has(&self, pid: Pid) -> bool {
+    pub fn has(&self, pid: Pid) -> bool {
         self.0.get(pid as usize / 64).is_some_and(|word| word >> (pid % 64) & 1 != 0)
     }
 
-    fn set(&mut self, pid: Pid, there: bool) {
+    pub fn set(&mut self, pid: Pid, there: bool) {
         let at = pid as usize / 64;
         // The kernel's highest number is below 2^22.
         if there && at >= self.0.len() && pid >> 22 == 0 {
@@ -49,26 +49,13 @@ impl Tasks {
     }
 }
 
-/// One CPU's sub-buffer, and where we are in it.
-#[derive(Debug, Default)]
-struct Lane {
-    page: Vec<u8>,
-    /// Where its records lie in `page`.
-    data: (usize, usize),
-    cursor: Cursor,
-    /// The record that comes next: its time, and its place in `page`.
-    head: Option<(Timestamp, usize, usize)>,
-    /// The kernel had no more in this turn. What came since is later than what the turn is about.
-    dry: bool,
-}
-
 /// The counts of a running recording.
 #[derive(Debug)]
 pub(super) struct Counter {
     pub counts: Box<CallCounts>,
     schema: Schema,
-    layout: PageLayout,
-    lanes: Vec<Lane>,
+    /// There but while events are taken.
+    lanes: Option<Box<Lanes>>,
     /// Calls are in the kernel's histograms, and only what happens to tasks is in the events.
     pub hist: bool,
     errors_only: bool,
@@ -93,12 +80,10 @@ pub(super) struct Counter {
 impl Counter {
     /// For a recording that begins, or with the counts of one whose recorder died.
     pub fn new(meta: &Meta, formats: &Formats, cpus: usize, before: Option<Box<CallCounts>>) -> Result<Counter> {
-        let layout = formats.layout()?;
         let arch = meta.arch().ok_or_else(|| Error::unsupported("system call tables for this machine"))?;
         let mut counter = Counter {
             schema: formats.schema()?,
-            layout,
-            lanes: Vec::new(),
+            lanes: Some(Lanes::new(formats.layout()?, cpus)),
             hist: meta.options.counted_by == "hist",
             errors_only: meta.options.errors_only,
             arch,
@@ -123,9 +108,6 @@ impl Counter {
                 })
             }),
         };
-        for _ in 0..cpus {
-            counter.lanes.push(Lane { page: vec![0; layout.subbuf_size()], ..Lane::default() });
-        }
         for count in &counter.counts.numbers {
             counter.compat_seen |= count.compat;
             counter.native_seen |= !count.compat;
@@ -144,69 +126,12 @@ impl Counter {
             // What happens to tasks is looked at as soon as it is known; its order among CPUs means nothing.
             until = Timestamp::MAX;
         }
-        let mut moved = vec![0u64; self.lanes.len()];
-        for lane in &mut self.lanes {
-            lane.dry = false;
-        }
-        loop {
-            let mut first: Option<(Timestamp, usize)> = None;
-            for (slot, moved) in moved.iter_mut().enumerate() {
-                *moved += self.fill(slot, drain)?;
-                if let Some((ts, ..)) = self.lanes.get(slot).and_then(|lane| lane.head) {
-                    if ts <= until && !first.is_some_and(|(known, _)| known <= ts) {
-                        first = Some((ts, slot));
-                    }
-                }
-            }
-            let Some((_, slot)) = first else { break };
-            let Some(lane) = self.lanes.get_mut(slot) else { break };
-            let Some((_, start, end)) = lane.head.take() else { break };
-            let page = core::mem::take(&mut lane.page);
-            self.count(page.get(start..end).unwrap_or_default());
-            if let Some(lane) = self.lanes.get_mut(slot) {
-                lane.page = page;
-            }
-        }
-        Ok(moved.into_iter().max().unwrap_or(0))
-    }
-
-    /// Finds a CPU's next record. Gives the bytes that were read for it.
-    #[inline]
-    fn fill(&mut self, slot: usize, drain: &mut Drain) -> Result<u64> {
-        let Some(lane) = self.lanes.get_mut(slot) else { return Ok(0) };
-        let mut moved = 0;
-        while lane.head.is_none() && !lane.dry {
-            let (start, end) = lane.data;
-            match lane.cursor.next(lane.page.get(start..end).unwrap_or_default()) {
-                Some(Ok(record)) => {
-                    let end = start + lane.cursor.at;
-                    lane.head = Some((record.ts, end - record.data.len(), end));
-                }
-                Some(Err(_)) => self.counts.damaged += 1,
-                None => {
-                    let count = drain.read(slot, &mut lane.page)?;
-                    lane.dry = count == 0;
-                    if lane.dry {
-                        break;
-                    }
-                    moved += count as u64;
-                    match Page::parse(lane.page.get(..count).unwrap_or_default(), &self.layout) {
-                        Ok(page) => {
-                            let start = usize::from(self.layout.data_offset);
-                            lane.data = (start, start + page.len());
-                            lane.cursor = page.start();
-                            match page.missed() {
-                                Missed::None => {}
-                                Missed::Count(lost) => self.counts.lost += lost,
-                                Missed::Unknown => self.counts.lost += 1,
-                            }
-                        }
-                        Err(_) => self.counts.damaged += 1,
-                    }
-                }
-            }
-        }
-        Ok(moved)
+        let Some(mut lanes) = self.lanes.take() else { return Ok(0) };
+        let taken = lanes.walk(until, &mut |slot, page| drain.read(slot, page), &mut |_, data| self.count(data));
+        self.counts.lost += core::mem::take(&mut lanes.lost);
+        self.counts.damaged += core::mem::take(&mut lanes.damaged);
+        self.lanes = Some(lanes);
+        taken
     }
 
     #[inline]

@@ -22,7 +22,7 @@ const EXECS: &str = "execve,execveat";
 const EXECS_AND_ENDS: &str = "execve,execveat,exit,exit_group";
 
 /// A range of numbers that go through, both ends included.
-type Range = (SyscallNr, SyscallNr);
+pub(super) type Range = (SyscallNr, SyscallNr);
 
 /// Ranges that are compared one after the other at the end of each branch.
 const LEAF: usize = 4;
@@ -159,13 +159,13 @@ const EVENTS: [&str; 2] = ["sys_enter", "sys_exit"];
 pub const FILTER_NOTE: &str = "all calls are recorded and the filter is applied when reading";
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::arch::Abi;
     use crate::syscalls::all;
 
     /// What the kernel makes of a filter: `||` binds less than `&&`.
-    fn passes(filter: &str, id: i64, ret: i64) -> bool {
+    pub fn passes(filter: &str, id: i64, ret: i64) -> bool {
         fn or(rest: &mut &str, id: i64, ret: i64) -> bool {
             let mut value = and(rest, id, ret);
             while let Some(behind) = rest.strip_prefix("||") {

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::control::{Connection, Request, CLIENTS_MAX};
 use super::options::Mode;
-use super::session::{read_anchor, Session};
+use super::session::{read_anchor, Session, WAKE_PERCENT};
 use super::strings::release;
 use crate::arch::kernel_version;
 use crate::error::{Error, Kind};
@@ -78,6 +78,8 @@ struct Loop {
     uncounted: bool,
     init_gone: Option<u64>,
     tick: u64,
+    /// In mode `profile`: the kernel wakes us at the first event, not only at many.
+    alert: bool,
 }
 
 impl Session {
@@ -100,6 +102,7 @@ impl Session {
             uncounted: false,
             init_gone: None,
             tick: 5,
+            alert: false,
         };
         let ending = loop {
             if let Some(ending) = self.turn(&mut state) {
@@ -208,12 +211,9 @@ impl Session {
             state.tick = state.longest;
             return Ok(());
         }
-        let (most, complete) = match self.counter.as_deref_mut() {
-            Some(counter) => {
-                let until = watermark(&self.instance, &self.cpus);
-                (counter.take(&mut self.drain, until)?, true)
-            }
-            None => self.drain.whole(&mut self.store)?,
+        let (most, complete) = match self.counter.is_some() || self.quiet.is_some() {
+            true => (self.everything(watermark(&self.instance, &self.cpus), !followed)?, true),
+            false => self.drain.whole(&mut self.store)?,
         };
         self.keep_counts(state, most);
         if woken && most == 0 {
@@ -227,6 +227,7 @@ impl Session {
             state.idle_wakes = 0;
         }
         state.tick = if complete { self.next_tick(most, state.longest) } else { 0 };
+        self.narrow(state, most);
         Ok(())
     }
 
@@ -244,9 +245,13 @@ impl Session {
     /// Stores everything the kernel has and tells those who wait how far that is.
     fn flush(&mut self, state: &mut Loop, asked: bool) -> Result<(), Error> {
         let watermark = watermark(&self.instance, &self.cpus);
-        let moved = self.everything(watermark)?;
+        let followed = state.connections.iter().any(|connection| connection.follows);
+        let moved = self.everything(watermark, !followed)?;
         if asked {
             self.save_or_note();
+            if self.quiet.as_deref_mut().is_some_and(|quiet| std::mem::take(&mut quiet.changed)) {
+                self.renew_meta_now();
+            }
         }
         self.keep_counts(state, moved);
         state.last_flush = sys::monotonic_ms();
@@ -260,10 +265,38 @@ impl Session {
     }
 
     /// Stores what the kernel has, or counts it up to the time `until`. Gives the bytes taken.
-    fn everything(&mut self, until: Timestamp) -> Result<u64, Error> {
-        match self.counter.as_deref_mut() {
-            Some(counter) => counter.take(&mut self.drain, until),
-            None => self.drain.everything(&mut self.store),
+    fn everything(&mut self, until: Timestamp, joined: bool) -> Result<u64, Error> {
+        if let Some(counter) = self.counter.as_deref_mut() {
+            return counter.take(&mut self.drain, until);
+        }
+        let Some(quiet) = self.quiet.as_deref_mut() else { return self.drain.everything(&mut self.store) };
+        let taken = quiet.take(&mut self.drain, &mut self.store, &self.instance, until, joined)?;
+        if until != Timestamp::MAX {
+            quiet.narrow(&self.instance);
+        }
+        if let Some(problem) = quiet.problem.take() {
+            self.tell_profile();
+            self.note(problem);
+            self.renew_meta_now();
+        }
+        Ok(taken)
+    }
+
+    /// In mode `profile`: when to look next, and whether single events wake us. Where there are many, a buffer that fills
+    /// must, and nothing else.
+    fn narrow(&self, state: &mut Loop, most: u64) {
+        let Some(quiet) = self.quiet.as_deref() else { return };
+        state.tick = state.tick.min(quiet.due(sys::monotonic_ms()));
+        if state.alert != (most == 0) {
+            state.alert = most == 0;
+            // Where it fails, a tick looks.
+            let _ = self.instance.set_buffer_percent(if state.alert { 0 } else { WAKE_PERCENT });
+        }
+    }
+
+    fn tell_profile(&mut self) {
+        if let Some(quiet) = self.quiet.as_deref() {
+            self.meta.profile = quiet.profile.clone();
         }
     }
 
@@ -306,8 +339,15 @@ impl Session {
         }
     }
 
+    /// Brings meta.json up to date for whoever reads it next: what is renewed once waits for the next time.
+    fn renew_meta_now(&mut self) {
+        self.renew_meta();
+        self.renew_meta();
+    }
+
     fn renew_meta(&mut self) {
         self.set_end_anchor();
+        self.tell_profile();
         self.meta.trimmed = self.store.trimmed;
         self.save_or_note();
         if let Err(why) = self.meta_file.renew(&mut self.meta) {
@@ -346,7 +386,7 @@ impl Session {
             }
         };
         while end_state == EndState::Complete {
-            match self.everything(Timestamp::MAX) {
+            match self.everything(Timestamp::MAX, true) {
                 // Nobody writes any more, so a turn that finds nothing is the last.
                 Ok(0) => break,
                 Ok(_) => {}
@@ -357,6 +397,7 @@ impl Session {
             (end_state, end_reason) = (EndState::Cut, why.to_string());
         }
         self.set_end_anchor();
+        self.tell_profile();
         self.meta.stats = final_stats(&self.instance, &self.cpus);
         self.meta.trimmed = self.store.trimmed;
         self.meta.set_state(end_state);

@@ -14,6 +14,8 @@ pub enum Mode {
     Continuous,
     /// Keep the newest in kernel memory; save it at the end or on demand.
     Flight,
+    /// As continuous, but of each call only the first ones: the kernel's filter leaves out what is known.
+    Profile,
     /// Only count calls, by the kernel's histograms where it has them.
     Count,
     /// Only count calls, by their events also where the kernel has histograms.
@@ -22,13 +24,14 @@ pub enum Mode {
 
 impl Mode {
     /// All of them.
-    const ALL: [Mode; 4] = [Mode::Continuous, Mode::Flight, Mode::Count, Mode::CountEvents];
+    const ALL: [Mode; 5] = [Mode::Continuous, Mode::Flight, Mode::Profile, Mode::Count, Mode::CountEvents];
 
     /// The option's value.
     pub fn name(self) -> &'static str {
         match self {
             Mode::Continuous => "continuous",
             Mode::Flight => "flight",
+            Mode::Profile => "profile",
             Mode::Count => "count",
             Mode::CountEvents => "count-events",
         }

@@ -15,6 +15,7 @@ use super::event_filter;
 use super::histograms::Plan;
 use super::memory;
 use super::options::{Mode, RecordOptions};
+use super::quiet::Quiet;
 use super::run_state::RunState;
 use super::strings::{self, Prepared, Strings, NONE};
 use super::target::{Origin, Target};
@@ -36,7 +37,7 @@ const SUBBUF_KB: u32 = 64;
 // Hooks leave both as the kernel made them: either change waits for RCU, 5 to 20 ms each, while the container waits for us.
 
 /// Fill level in percent at which the kernel wakes us.
-const WAKE_PERCENT: u8 = 25;
+pub(super) const WAKE_PERCENT: u8 = 25;
 
 /// A recording in progress.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Session {
     pub(super) mode: Mode,
     /// In modes that only count.
     pub(super) counter: Option<Box<Counter>>,
+    /// In mode `profile`.
+    pub(super) quiet: Option<Box<Quiet>>,
 }
 
 /// Removes the instance, and probes that nobody else uses, unless it was disarmed.
@@ -130,11 +133,13 @@ impl Session {
         let cpus = instance.cpus()?;
         let mut formats = read_formats(&instance)?;
         let mut prepared = Prepared::default();
-        let strings = if options.mode.counts() { Strings::Off } else { options.strings };
+        // The events of strings know no filter of ours.
+        let has_contents = !options.mode.counts() && options.mode != Mode::Profile;
+        let strings = if has_contents { options.strings } else { Strings::Off };
         if let Err(why) = prepared.set_up(&tracefs, &instance, strings, formats.layout()?.long_size()) {
             notes.push(format!("strings are not recorded: {why}"));
         }
-        if options.data > 0 && !options.mode.counts() {
+        if options.data > 0 && has_contents {
             let done = prepared.set_up_data(&tracefs, options.data, formats.layout()?.long_size());
             if done.is_err() || prepared.data_means == NONE {
                 let why = done.err().map(|why| why.to_string());
@@ -152,6 +157,10 @@ impl Session {
             meta.options.counted_by = plan.means().to_owned();
             counter = Some(Box::new(Counter::new(&meta, &formats, cpus.len(), None)?));
         }
+        let quiet = match options.mode {
+            Mode::Profile => Some(Box::new(Quiet::new(&meta, &formats, cpus.len())?)),
+            _ => None,
+        };
         let first_cpu = cpus.first().copied().unwrap_or_default();
         meta.anchors.extend(read_anchor(&instance, first_cpu));
         let (store, meta_file) = Store::create(&options.dir, &unit, &formats, &mut meta, &cpus)?;
@@ -180,6 +189,7 @@ impl Session {
             listener,
             mode: options.mode,
             counter,
+            quiet,
         })
     }
 
@@ -221,6 +231,9 @@ fn check_first(target: &Target, options: &RecordOptions) -> Result<()> {
     if !proc::is_alive(target.init_pid) {
         return Err(Error::not_found(format!("process {}", target.init_pid)));
     }
+    if options.mode == Mode::Profile && (options.syscalls.is_some() || options.errors_only) {
+        return Err(Error::usage("mode profile records the first of all calls, without --syscalls and --errors-only"));
+    }
     create_base(&options.dir)
 }
 
@@ -237,7 +250,8 @@ fn configure(
         // Next to nothing comes through the buffers.
         origin = Origin::Hook;
     }
-    let in_a_hurry = origin == Origin::Hook && options.buffer_size_kb.is_none();
+    // Small ones where all CPUs' are in memory, too.
+    let in_a_hurry = (origin == Origin::Hook && options.buffer_size_kb.is_none()) || options.mode == Mode::Profile;
     if !in_a_hurry {
         if let Err(why) = instance.set_subbuf_size_kb(SUBBUF_KB) {
             // Contiguous pages can be short on a small machine; single ones do as well, at more cost.

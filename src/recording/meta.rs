@@ -92,7 +92,7 @@ pub struct HostMeta {
 /// What the user asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OptionsMeta {
-    /// `continuous`, `flight` or `count`.
+    /// `continuous`, `flight`, `profile` or `count`.
     pub mode: String,
     /// Ring buffer per CPU in KiB, as the kernel reports it.
     pub buffer_size_kb: u64,
@@ -137,6 +137,25 @@ pub struct Trimmed {
     pub segments: u64,
     /// Bytes removed.
     pub bytes: u64,
+}
+
+/// What a recording of mode `profile` left out, and when it may have left out too much.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfileMeta {
+    /// The ABI that the numbers are of; `mixed` once programs of two ran, from when on nothing is left out.
+    pub abi: String,
+    /// How often the kernel's filter was narrowed.
+    pub narrowed: u32,
+    /// Numbers that are left out.
+    pub known: u32,
+    /// These, as `0-3,5`.
+    pub excluded: String,
+    /// Exits are not recorded any more, for no task was under a filter of seccomp's that could refuse a call.
+    pub without_exits: bool,
+    /// A program of another ABI ran while numbers were left out: calls of its own may be missing.
+    pub narrowed_past: bool,
+    /// Calls whose arguments matter and that came so often that they were left out: not all arguments were seen.
+    pub limited: Vec<String>,
 }
 
 /// A task that was there when the recording began.
@@ -215,6 +234,8 @@ pub struct Meta {
     pub stats: Vec<CpuStats>,
     /// What the limits removed.
     pub trimmed: Trimmed,
+    /// In mode `profile`.
+    pub profile: ProfileMeta,
     /// Faults met on the way that did not end the recording.
     pub problems: Vec<String>,
 }
@@ -237,6 +258,15 @@ record!(OptionsMeta {
 });
 record!(PageMeta { commit_offset: U32, commit_size: U32, data_offset: U32, data_size: U32 });
 record!(Trimmed { events: U64, segments: U64, bytes: U64 });
+record!(ProfileMeta {
+    abi: Text,
+    narrowed: U32,
+    known: U32,
+    excluded: Text,
+    without_exits: Bool,
+    narrowed_past: Bool,
+    limited: Texts,
+});
 record!(OpenFile { fd: I32, path: Text });
 record!(InitialTask { tid: I32, tgid: I32, comm: Text, abi: Text, cwd: Text, fds: List });
 record!(Meta {
@@ -258,6 +288,7 @@ record!(Meta {
     end_reason: Text,
     stats: List,
     trimmed: Record,
+    profile: Record,
     problems: Texts,
 });
 
@@ -284,6 +315,11 @@ impl Meta {
     /// Whether the recording has counts of calls and no events.
     pub fn counts_only(&self) -> bool {
         self.options.mode == "count"
+    }
+
+    /// Whether the recording has of each call only the first ones.
+    pub fn first_calls_only(&self) -> bool {
+        self.options.mode == "profile"
     }
 
     /// The traced kernel's architecture.

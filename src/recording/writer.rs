@@ -18,8 +18,8 @@ use super::meta::{Meta, Trimmed};
 use super::meta_file::MetaFile;
 use super::reader::open_for_reading;
 use crate::error::{Error, Kind, Result};
-use crate::ids::CpuId;
-use crate::ringbuf::{Page, PageLayout};
+use crate::ids::{CpuId, Timestamp};
+use crate::ringbuf::{Missed, Page, PageLayout};
 use crate::sys;
 use crate::words::number;
 
@@ -57,8 +57,30 @@ pub struct SegmentWriter {
     index: u32,
     file: Option<File>,
     offset: u64,
+    /// What the last place holds, if more can be put behind it.
+    part: Option<Part>,
     /// When its file was opened, in milliseconds of the monotonic clock.
     opened: u64,
+}
+
+/// What a sub-buffer holds whose place has room left.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// Bytes of records.
+    used: usize,
+    /// Time of the last record.
+    ts: Timestamp,
+}
+
+/// Where the last record of a sub-buffer ends and what its time is; `None` where that is not known, or where something
+/// stands behind the records.
+fn part_of(page: &Page<'_>) -> Option<Part> {
+    let (mut cursor, mut part) = (page.start(), Part { used: 0, ts: page.timestamp() });
+    while let Some(record) = cursor.next(page.data()) {
+        record.ok()?;
+        part = Part { used: cursor.at, ts: cursor.ts };
+    }
+    (page.missed() == Missed::None).then_some(part)
 }
 
 /// A finished segment.
@@ -154,7 +176,7 @@ impl Store {
             segment_size,
             cpus: cpus
                 .iter()
-                .map(|cpu| SegmentWriter { cpu: *cpu, index: 0, file: None, offset: 0, opened: 0 })
+                .map(|cpu| SegmentWriter { cpu: *cpu, index: 0, file: None, offset: 0, part: None, opened: 0 })
                 .collect(),
             closed: Vec::new(),
             bytes: 0,
@@ -194,6 +216,7 @@ impl Store {
             self.closed.push(Closed { cpu: writer.cpu, index: writer.index, bytes: writer.offset, at: now });
             writer.index += 1;
             writer.offset = 0;
+            writer.part = None;
         }
         if writer.file.is_none() {
             let path = self.dir.join(segment_name(writer.cpu, writer.index));
@@ -210,6 +233,7 @@ impl Store {
     pub fn appended(&mut self, slot: usize, bytes: u64) {
         if let Some(writer) = self.cpus.get_mut(slot) {
             writer.offset += bytes;
+            writer.part = None;
             self.bytes += bytes;
         }
     }
@@ -238,6 +262,38 @@ impl Store {
             return Err(Error::io("write", &self.dir, why));
         }
         self.appended(slot, subbuf as u64);
+        Ok(())
+    }
+
+    /// Appends one sub-buffer that read(2) gave, behind the records of the last one where that has room for them: of a
+    /// recording that comes in by single events each would take a place of its own. Between them stands the time that
+    /// passed, as the kernel writes it.
+    pub fn append_joined(&mut self, slot: usize, bytes: &[u8]) -> Result<()> {
+        let new = Page::parse(bytes, &self.layout).ok().and_then(|page| Some((page, part_of(&page)?)));
+        let room = self.layout.data_size as usize;
+        if let (Some((page, part)), Some(writer)) = (new, self.cpus.get_mut(slot)) {
+            let before = writer.part.filter(|before| before.used + 8 + part.used <= room);
+            if let (Some(before), Some(file)) = (before, &writer.file) {
+                if let Some(extend) = page.timestamp().checked_sub(before.ts).and_then(time_extend) {
+                    let place = writer.offset - self.layout.subbuf_size() as u64;
+                    let records = page.data().get(..part.used).unwrap_or_default();
+                    let used = before.used + 8 + part.used;
+                    let at = place + u64::from(self.layout.data_offset) + before.used as u64;
+                    // The length last: whoever reads meanwhile sees what was there before.
+                    let length = (used as u64).to_le_bytes();
+                    let length = length.get(..usize::from(self.layout.commit_size)).unwrap_or_default();
+                    let written = file.write_all_at(&[&extend[..], records].concat(), at);
+                    let written = written
+                        .and_then(|()| file.write_all_at(length, place + u64::from(self.layout.commit_offset)));
+                    writer.part = Some(Part { used, ts: part.ts });
+                    return written.map_err(|why| Error::io("write", &self.dir, why));
+                }
+            }
+        }
+        self.append_page(slot, bytes)?;
+        if let Some(writer) = self.cpus.get_mut(slot) {
+            writer.part = new.map(|(_, part)| part);
+        }
         Ok(())
     }
 
@@ -277,6 +333,12 @@ impl Store {
             let _ = file.sync_data();
         }
     }
+}
+
+/// A record that lets time pass; `None` for more than it can tell.
+fn time_extend(delta: Timestamp) -> Option<[u8; 8]> {
+    let word = u64::from(u32::try_from(delta >> 27).ok()?) << 32 | (delta << 5 & 0xffff_ffff) | 30;
+    Some(word.to_le_bytes())
 }
 
 /// Records in a segment file.

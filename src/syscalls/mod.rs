@@ -11,6 +11,7 @@ mod class_table;
 mod errno;
 mod errno_table;
 mod list;
+mod numbers;
 mod packed;
 mod packed_table;
 mod sets;
@@ -23,6 +24,7 @@ pub use args::{arguments, outcome, Argument, Arguments, Outcome, ARGUMENTS_MAX};
 pub use args_table::kind;
 pub use errno::{errno_name, errno_text};
 pub use list::{SyscallList, UnknownWord};
+pub use numbers::Numbers;
 pub use sets::{split, Word};
 pub use signal::{si_code_name, signal_name};
 

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A set of system call numbers, of one ABI or of whatever: small, for it is asked at every event.
+
+use crate::ids::SyscallNr;
+
+use super::ARM_PRIVATE;
+
+/// Numbers below this have a place: twice as many as any machine has calls.
+const ORDINARY_END: SyscallNr = 1023;
+
+/// The first of the 64 numbers among which ARM's private calls are.
+const PRIVATE_FIRST: SyscallNr = ARM_PRIVATE - 1;
+
+/// Places: -1 to 1022, and 64 more.
+const PLACES: usize = 1088;
+
+/// The set. -1 is in it where somebody puts it there (a sigreturn leaves with it); other numbers that no machine has calls
+/// for never are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbers([u64; PLACES / 64]);
+
+impl Default for Numbers {
+    fn default() -> Numbers {
+        Numbers([0; PLACES / 64])
+    }
+}
+
+/// Word and bit of a number.
+#[inline]
+fn place(nr: SyscallNr) -> Option<(usize, u64)> {
+    let at = match nr {
+        -1..ORDINARY_END => nr + 1,
+        _ if (PRIVATE_FIRST..PRIVATE_FIRST + 64).contains(&nr) => nr - PRIVATE_FIRST + 1024,
+        _ => return None,
+    };
+    Some((at as usize / 64, 1 << (at % 64)))
+}
+
+impl Numbers {
+    /// Whether it is in the set.
+    #[inline]
+    pub fn has(&self, nr: SyscallNr) -> bool {
+        place(nr).is_some_and(|(word, bit)| self.0.get(word).is_some_and(|word| word & bit != 0))
+    }
+
+    /// Puts it there. Whether it was not before, and now is.
+    #[inline]
+    pub fn add(&mut self, nr: SyscallNr) -> bool {
+        let Some((word, bit)) = place(nr) else { return false };
+        let Some(word) = self.0.get_mut(word) else { return false };
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    /// The numbers in it that are calls', rising.
+    pub fn ranges(&self) -> Vec<(SyscallNr, SyscallNr)> {
+        let mut ranges: Vec<(SyscallNr, SyscallNr)> = Vec::new();
+        for nr in (-1..ORDINARY_END).chain(PRIVATE_FIRST..PRIVATE_FIRST + 64).filter(|nr| self.has(*nr)) {
+            match ranges.last_mut() {
+                Some((_, last)) if *last == nr - 1 => *last = nr,
+                _ => ranges.push((nr, nr)),
+            }
+        }
+        ranges
+    }
+
+    /// How many are in it.
+    pub fn len(&self) -> u32 {
+        self.0.iter().fold(0, |sum, word| sum + word.count_ones())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Abi;
+    use crate::syscalls::{all, PRIVATE_CALLS};
+
+    #[test]
+    fn every_call_of_every_abi_has_a_place_of_its_own() {
+        for abi in [Abi::X86_64, Abi::I386, Abi::Aarch64, Abi::Arm] {
+            let mut numbers = Numbers::default();
+            for (nr, _) in all(abi) {
+                assert!(!numbers.has(nr) && numbers.add(nr) && numbers.has(nr) && !numbers.add(nr), "{abi} {nr}");
+            }
+            assert_eq!(numbers.len() as usize, all(abi).count());
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_have_none() {
+        let mut numbers = Numbers::default();
+        for nr in [SyscallNr::MIN, -2, 1023, PRIVATE_CALLS.0 - 2, PRIVATE_CALLS.0 + 63, 0x4000_0000, SyscallNr::MAX] {
+            assert!(!numbers.add(nr) && !numbers.has(nr), "{nr}");
+        }
+        assert!(numbers.is_empty());
+    }
+
+    #[test]
+    fn neighbours_are_one_range() {
+        let mut numbers = Numbers::default();
+        for nr in [5, -1, 4, 0, 1022, PRIVATE_CALLS.0, 7] {
+            numbers.add(nr);
+        }
+        assert_eq!(
+            numbers.ranges(),
+            [(-1, 0), (4, 5), (7, 7), (1022, 1022), (PRIVATE_CALLS.0, PRIVATE_CALLS.0)]
+        );
+    }
+}
