@@ -155,7 +155,8 @@ impl Tracker {
 
     /// Has it tell what descriptors stand for, from what was open at the start on.
     pub fn follow_descriptors(&mut self, meta: &Meta) {
-        let Some(arch) = meta.arch() else { return };
+        // Where most calls that open and close are missing, what they stand for is not known.
+        let Some(arch) = meta.arch().filter(|_| !meta.first_calls_only()) else { return };
         let mut descriptors = Box::new(Descriptors::new(arch.native_abi(), arch.compat_abi()));
         for known in &meta.tasks {
             let slot = self.tasks.slot(0, known.tid);
@@ -428,7 +429,16 @@ impl Tracker {
             }
         }
         let (child_returns, exits_missing) = (self.child_returns, self.exits_missing);
-        let refusable = self.tells_refusals && !self.came_before.as_deref().is_some_and(|numbers| numbers.has(nr));
+        let came_before = self.came_before.as_deref();
+        let refusable = self.tells_refusals && !came_before.is_some_and(|numbers| numbers.has(nr));
+        // Of a task that was born meanwhile, a call that did not come before would have come with its enter.
+        let whole = came_before.is_some();
+        let refusable_in = |phase| match phase {
+            Phase::Outside => true,
+            Phase::Inside => exits_missing,
+            Phase::Newborn => whole,
+            Phase::Unknown | Phase::Leaving => false,
+        };
         let Some(task) = self.tasks.get_mut(slot) else { return };
         let before = task.state.phase;
         leave_open(task, ts, steps);
@@ -457,8 +467,7 @@ impl Tracker {
             comm: task.comm,
             abi,
             // A sigreturn shows as -1; a skipped call (ptrace) too. Inside another call, whose exit is missing, is outside.
-            end: if refusable && (before == Phase::Outside || (exits_missing && before == Phase::Inside)) && !uncertain && nr >= 0
-            {
+            end: if refusable && refusable_in(before) && !uncertain && nr >= 0 {
                 End::Refused
             } else {
                 End::StartUnknown

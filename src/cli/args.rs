@@ -209,8 +209,9 @@ const BUFFER: Scale = Scale {
 pub fn record_options(args: &Args<'_>) -> Result<RecordOptions> {
     let mode = match args.get(Opt::Mode) {
         None => Mode::Continuous,
-        Some(word) => Mode::from_name(word)
-            .ok_or_else(|| bad_value(Opt::Mode, word, "is not a mode; there are continuous, flight, profile and count"))?,
+        Some(word) => Mode::from_name(word).ok_or_else(|| {
+            bad_value(Opt::Mode, word, "is not a mode; there are continuous, flight, profile and count")
+        })?,
     };
     let syscalls = args.get(Opt::Syscalls);
     // On a machine without tables the recorder says so.

@@ -47,8 +47,7 @@ const NOISE: u32 = 256;
 const NO_CALL: SyscallNr = SyscallNr::MIN;
 
 /// Numbers of an ABI that are never left out: execve, execveat, exit, exit_group.
-static KEPT: [[SyscallNr; 4]; 4] =
-    [[59, 322, 60, 231], [11, 358, 1, 252], [221, 281, 93, 94], [11, 387, 1, 248]];
+static KEPT: [[SyscallNr; 4]; 4] = [[59, 322, 60, 231], [11, 358, 1, 252], [221, 281, 93, 94], [11, 387, 1, 248]];
 
 /// sigreturn and rt_sigreturn, which leave with the number -1, and seccomp, by ABI.
 static OTHERS: [[SyscallNr; 3]; 4] = [[NO_CALL, 15, 317], [119, 173, 354], [NO_CALL, 139, 277], [119, 173, 383]];
@@ -254,7 +253,8 @@ impl Quiet {
         self.profile.abi = MIXED.to_owned();
         self.profile.narrowed_past = self.profile.narrowed > 0;
         if self.profile.narrowed_past {
-            let what = [abi.name(), " programs ran while calls were left out by their numbers: some of theirs are missing"];
+            let what =
+                [abi.name(), " programs ran while calls were left out by their numbers: some of theirs are missing"];
             self.problem = Some(what.concat());
         }
         if let Some(instance) = instance {
@@ -401,3 +401,7 @@ fn filter_text(excluded: &Numbers) -> String {
         passing = joined.collect();
     }
 }
+
+#[cfg(test)]
+#[path = "tests/quiet.rs"]
+mod tests;

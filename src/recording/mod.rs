@@ -26,8 +26,8 @@ pub use call_counts::{CallCount, CallCounts, NumberCount, ENTERS, NUMBERS_MAX, T
 pub use damage::Damage;
 pub use formats::{Formats, HEADER_EVENT, HEADER_PAGE};
 pub use meta::{
-    Anchor, ContainerMeta, CpuStats, EndState, HostMeta, InitialTask, Meta, OpenFile, OptionsMeta, PageMeta, ProfileMeta,
-    Trimmed, FORMAT_VERSION, META_MAX,
+    Anchor, ContainerMeta, CpuStats, EndState, HostMeta, InitialTask, Meta, OpenFile, OptionsMeta, PageMeta,
+    ProfileMeta, Trimmed, FORMAT_VERSION, META_MAX,
 };
 pub use meta_file::MetaFile;
 pub use reader::{list_recordings, open_for_reading, Conservation, Recording, Segment};

@@ -283,8 +283,8 @@ impl Store {
                     let length = (used as u64).to_le_bytes();
                     let length = length.get(..usize::from(self.layout.commit_size)).unwrap_or_default();
                     let written = file.write_all_at(&[&extend[..], records].concat(), at);
-                    let written = written
-                        .and_then(|()| file.write_all_at(length, place + u64::from(self.layout.commit_offset)));
+                    let written =
+                        written.and_then(|()| file.write_all_at(length, place + u64::from(self.layout.commit_offset)));
                     writer.part = Some(Part { used, ts: part.ts });
                     return written.map_err(|why| Error::io("write", &self.dir, why));
                 }

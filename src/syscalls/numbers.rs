@@ -108,9 +108,6 @@ mod tests {
         for nr in [5, -1, 4, 0, 1022, PRIVATE_CALLS.0, 7] {
             numbers.add(nr);
         }
-        assert_eq!(
-            numbers.ranges(),
-            [(-1, 0), (4, 5), (7, 7), (1022, 1022), (PRIVATE_CALLS.0, PRIVATE_CALLS.0)]
-        );
+        assert_eq!(numbers.ranges(), [(-1, 0), (4, 5), (7, 7), (1022, 1022), (PRIVATE_CALLS.0, PRIVATE_CALLS.0)]);
     }
 }
