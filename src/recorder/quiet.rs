@@ -42,6 +42,9 @@ const AGAIN_AFTER: u64 = 1_000;
 const LATEST_AFTER: u64 = 32_000;
 /// Calls of known numbers that make it worth while to narrow the filter before that.
 const NOISE: u32 = 256;
+/// So many of them that they might fill the buffer, and how long they are borne with.
+const FLOOD: u32 = 8_192;
+const FLOOD_AFTER: u64 = 20;
 
 /// None of the numbers that there are.
 const NO_CALL: SyscallNr = SyscallNr::MIN;
@@ -201,7 +204,11 @@ impl Quiet {
         if !self.pending || self.given_up {
             return u64::MAX;
         }
-        let wait = if self.noise >= NOISE { self.wait.min(AGAIN_AFTER) } else { self.wait };
+        let wait = match self.noise {
+            FLOOD.. => FLOOD_AFTER,
+            NOISE.. => self.wait.min(AGAIN_AFTER),
+            _ => self.wait,
+        };
         (self.last + wait).saturating_sub(now)
     }
 

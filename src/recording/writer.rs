@@ -245,7 +245,8 @@ impl Store {
         }
     }
 
-    /// Appends one sub-buffer that read(2) gave. Only its used part is written; the rest of its place is a hole.
+    /// Appends one sub-buffer that read(2) gave. Of one that is not half full only its used part is
+    /// written, and the rest of its place is a hole.
     pub fn append_page(&mut self, slot: usize, bytes: &[u8]) -> Result<()> {
         let subbuf = self.layout.subbuf_size();
         let used = match Page::parse_prefix(bytes, &self.layout) {
@@ -253,10 +254,14 @@ impl Store {
             Ok((page, _)) => (usize::from(self.layout.data_offset) + page.len() + 8).min(bytes.len()),
             Err(_) => bytes.len(),
         };
-        let used = bytes.get(..used).unwrap_or(bytes);
+        let whole = bytes.len() == subbuf && used > subbuf / 2;
+        let used = if whole { bytes } else { bytes.get(..used).unwrap_or(bytes) };
         let (file, offset) = self.target(slot)?;
         let end = offset + subbuf as u64;
-        let written = file.write_all_at(used, offset).and_then(|()| sys::set_len(file, end));
+        let mut written = file.write_all_at(used, offset);
+        if !whole {
+            written = written.and_then(|()| sys::set_len(file, end));
+        }
         if let Err(why) = written {
             self.cut_tail(slot);
             return Err(Error::io("write", &self.dir, why));
@@ -376,6 +381,59 @@ mod tests {
         for name in ["cpu0.pages", "cpu.000001.pages", "cpu0.1.pages", "cpu0.00000x.pages", "meta.json"] {
             assert_eq!(parse_segment_name(name), None);
         }
+    }
+
+    /// A sub-buffer of records of 4 bytes with these distances in time.
+    fn page(ts: Timestamp, records: &[(u64, u32)]) -> Vec<u8> {
+        let mut data = Vec::new();
+        for (delta, payload) in records {
+            data.extend_from_slice(&((*delta as u32) << 5 | 1).to_le_bytes());
+            data.extend_from_slice(&payload.to_le_bytes());
+        }
+        let mut page = [ts.to_le_bytes(), (data.len() as u64).to_le_bytes()].concat();
+        page.extend_from_slice(&data);
+        page.resize(4096, 0);
+        page
+    }
+
+    fn records(bytes: &[u8], layout: &PageLayout) -> Vec<(Timestamp, u32)> {
+        let page = Page::parse(bytes, layout).unwrap();
+        let payload = |data: &[u8]| u32::from_le_bytes(data[..4].try_into().unwrap());
+        page.records().map(|record| record.map(|record| (record.ts, payload(record.data))).unwrap()).collect()
+    }
+
+    #[test]
+    fn part_filled_sub_buffers_share_a_place_while_it_has_room_and_keep_their_times() {
+        let dir = std::env::temp_dir().join(format!("ftrace-analyzer-joined-{}", std::process::id()));
+        sys::make_dir(&dir).unwrap();
+        let layout = PageLayout::LONG64_4K;
+        let mut meta = Meta::default();
+        meta.page = super::super::PageMeta { commit_offset: 8, commit_size: 8, data_offset: 16, data_size: 4080 };
+        let mut store = Store::empty(&dir, &meta, &[3]).unwrap();
+        let late = 1_000_000_000_000_000;
+        store.append_joined(0, &page(1000, &[(5, 1), (7, 2)])).unwrap();
+        store.append_joined(0, &page(late, &[(1, 3)])).unwrap();
+        // The page's time is that of the record before it.
+        store.append_joined(0, &page(late + 1, &[(0, 4), (9, 5)])).unwrap();
+        // One whose time goes back, and one that tells of losses, stand alone, and nothing is put behind the latter.
+        store.append_joined(0, &page(late, &[(2, 6)])).unwrap();
+        let mut lossy = page(late + 50, &[(1, 7)]);
+        lossy[8..16].copy_from_slice(&(8u64 | 1 << 31).to_le_bytes());
+        store.append_joined(0, &lossy).unwrap();
+        store.append_joined(0, &page(late + 60, &[(1, 8)])).unwrap();
+        // Eight bytes are left: the time that passed would fit, its record would not.
+        let many: Vec<(u64, u32)> = (0..507).map(|nr| (1, 100 + nr)).collect();
+        store.append_joined(0, &page(late + 70, &many)).unwrap();
+        store.append_joined(0, &page(late + 700, &[(1, 9)])).unwrap();
+        store.append_joined(0, &page(late + 800, &[(1, 10)])).unwrap();
+        let bytes = fs::read(dir.join(segment_name(3, 0))).unwrap();
+        let pages: Vec<_> = bytes.chunks(4096).map(|page| records(page, &layout)).collect();
+        assert_eq!(pages[0], [(1005, 1), (1012, 2), (late + 1, 3), (late + 1, 4), (late + 10, 5)]);
+        assert_eq!((&pages[1][..], &pages[2][..]), (&[(late + 2, 6)][..], &[(late + 51, 7)][..]));
+        assert_eq!((pages[3].len(), pages[3][0], pages[3][507]), (508, (late + 61, 8), (late + 577, 606)));
+        assert_eq!((&pages[4][..], pages.len()), (&[(late + 701, 9), (late + 801, 10)][..], 5));
+        assert_eq!(store.bytes(), bytes.len() as u64);
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

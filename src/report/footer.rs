@@ -96,6 +96,32 @@ fn push_recorded(buf: &mut Vec<u8>, recorded: &OptionsMeta) {
     });
 }
 
+/// What a recording of mode `profile` holds.
+pub(crate) fn push_first_calls(buf: &mut Vec<u8>, meta: &Meta) {
+    if !meta.first_calls_only() {
+        return;
+    }
+    let profile = &meta.profile;
+    line(buf, |buf| {
+        buf.extend_from_slice(b"mode profile: of each call the first ones only, so figures are the least there was; ");
+        if profile.abi == "mixed" {
+            buf.extend_from_slice(b"at the end nothing was left out, for programs of 32 and of 64 bits ran");
+            return;
+        }
+        number(buf, u64::from(profile.known), "number* left out after ");
+        number(buf, u64::from(profile.narrowed), "narrowing*");
+    });
+    if !profile.limited.is_empty() {
+        line(buf, |buf| {
+            buf.extend_from_slice(b"not all arguments were seen of");
+            for name in &profile.limited {
+                buf.push(b' ');
+                push_safe(buf, name.as_bytes());
+            }
+        });
+    }
+}
+
 /// What became of the lines of logs.
 pub(crate) fn push_logs(buf: &mut Vec<u8>, logs: &[LogCount]) {
     for log in logs {

@@ -55,6 +55,17 @@ fn recording_members(json: &mut Json, recording: &Recording) {
         json.field_str("counted_by", &meta.options.counted_by);
     }
     json.field_str("mode", &meta.options.mode).field_str("clock", &meta.clock);
+    if meta.first_calls_only() {
+        let profile = &meta.profile;
+        json.key("profile").begin_object().field_str("abi", &profile.abi);
+        json.field_u64("narrowed", u64::from(profile.narrowed)).field_u64("known", u64::from(profile.known));
+        json.field_bool("without_exits", profile.without_exits).field_bool("narrowed_past", profile.narrowed_past);
+        json.key("limited").begin_array();
+        for name in &profile.limited {
+            json.string(name);
+        }
+        json.end_array().end_object();
+    }
     if !meta.options.syscalls.is_empty() || meta.options.errors_only {
         json.field_str("syscalls_recorded", &meta.options.syscalls).field_bool("errors_only", meta.options.errors_only);
     }

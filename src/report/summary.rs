@@ -328,6 +328,7 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
         }
     }
     buf.push(b'\n');
+    footer::push_first_calls(buf, meta);
     if sums.mixed.is_some() {
         buf.extend_from_slice(b"# ");
         buf.extend_from_slice(counts::how(meta).as_bytes());

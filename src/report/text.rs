@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use super::args::{push_args, push_late};
+use super::footer::push_first_calls;
 use super::logs::LogLine;
 use super::out::{push_hex, push_safe, push_safe_text, push_seconds, Colours, Out, Who, COLOURS, PLAIN};
 use super::time::{push_date, push_span, Clock, TimeOfDay};
@@ -57,6 +58,7 @@ impl<'a> Text<'a> {
         buf.extend_from_slice(b", Linux ");
         push_safe(buf, meta.host.release.as_bytes());
         buf.extend_from_slice(b")\n");
+        push_first_calls(buf, meta);
     }
 
     #[inline]

@@ -148,6 +148,38 @@ static void data(void)
 	MARK;
 }
 
+static volatile int ended;
+
+static void *same_always(void *pause)
+{
+	while (!ended) {
+		for (int i = 0; i < 50; i++)
+			syscall(SYS_getppid);
+		if (pause)
+			usleep((long)pause);
+	}
+	return NULL;
+}
+
+/* The calls fail or change nothing; what they are called is in tests/live_quiet.rs. */
+static void firsts(pthread_t *threads, long pause)
+{
+	static const long calls[] = {
+		SYS_getsid, SYS_getpriority, SYS_sched_getscheduler, SYS_getrusage, SYS_times, SYS_sysinfo, SYS_umask,
+		SYS_sched_get_priority_max, SYS_capget, SYS_getgroups, SYS_sched_rr_get_interval, SYS_timer_delete,
+	};
+
+	for (long i = 0; i < count; i++)
+		pthread_create(&threads[i], NULL, same_always, (void *)pause);
+	for (unsigned i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		usleep(i < 6 ? 60000 : 250000);
+		syscall(calls[i], -1L, 0L, 0L);
+	}
+	ended = 1;
+	for (long i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t threads[64];
@@ -201,6 +233,10 @@ int main(int argc, char **argv)
 		paths();
 	} else if (!strcmp(mode, "data")) { /* calls with buffers and addresses, each behind a mark as above */
 		data();
+	} else if (!strcmp(mode, "first")) { /* a call that nothing else makes */
+		syscall(SYS_getsid, 123456L);
+	} else if (!strcmp(mode, "firsts")) { /* threads that make the same calls all the time, and now and then one that is new */
+		firsts(threads, argc > 3 ? atol(argv[3]) : 0);
 	} else if (!strcmp(mode, "open")) { /* count times open and close; tells how many nanoseconds each took */
 		struct timespec from, to;
 

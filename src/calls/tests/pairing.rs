@@ -113,6 +113,33 @@ fn where_only_failed_calls_were_recorded_a_call_without_an_exit_did_not_fail() {
 }
 
 #[test]
+fn where_known_calls_are_left_out_only_a_number_that_never_came_can_be_refused() {
+    let mut meta = meta("x86_64", &[(1, 1)]);
+    meta.options.mode = "profile".into();
+    let mut log = Log::new(&meta);
+    // The exit of the second was left out, then both.
+    log.enter(1, READ, 3).exit(1, READ, 3).enter(1, READ, 4).enter(1, WRITE, 1).exit(1, MKDIR, -1);
+    // The filter of enters was there before that of exits.
+    log.exit(1, READ, -4).exit(1, WRITE, 5);
+    // A task all of whose calls so far were left out.
+    log.fork(1, 5, 0).exit(5, MKDIR, -1);
+    log.ends(&[
+        "1 read(3)=3 <10>",
+        "1 read(4)=unfinished",
+        "1 write(1)=unfinished",
+        "1 mkdir(0)=refused-1",
+        "1 read(0)=?-4",
+        "1 write(0)=?5",
+        "5 mkdir(0)=refused-1",
+    ]);
+    // Where too much was left out, nothing is called a refusal.
+    meta.profile.narrowed_past = true;
+    let mut log = Log::new(&meta);
+    log.enter(1, READ, 3).exit(1, READ, 3).exit(1, MKDIR, -1);
+    log.ends(&["1 read(3)=3 <10>", "1 mkdir(0)=?-1"]);
+}
+
+#[test]
 fn the_childs_return_from_clone_is_no_call_of_its_own() {
     let mut log = Log::two();
     log.enter(1, CLONE, 17).fork(1, 5, 0).exit(5, CLONE, 0).exit(1, CLONE, 5).enter(5, READ, 3).exit(5, READ, 0);

@@ -85,7 +85,7 @@ fn the_numbers_are_those_of_the_tables() {
 #[test]
 fn all_go_through_but_what_is_known_and_the_filter_fits_into_a_page() {
     for abi in ABIS {
-        for step in 1..9 {
+        for step in [1, 2, 3, 7] {
             let mut known = Numbers::default();
             for (nr, _) in all(abi).step_by(step) {
                 known.add(nr);
@@ -144,6 +144,8 @@ fn a_number_that_comes_often_does_not_wait_for_the_rare_ones() {
         quiet.calls(&fake, "read");
     }
     assert_eq!(quiet.narrow_in(10), AGAIN_AFTER - 10);
+    quiet.noise = FLOOD;
+    assert_eq!(quiet.narrow_in(10), FLOOD_AFTER - 10);
 }
 
 #[test]
