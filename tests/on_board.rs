@@ -27,6 +27,8 @@ mod live_data;
 mod live_decode;
 #[path = "live_hooks.rs"]
 mod live_hooks;
+#[path = "live_quiet.rs"]
+mod live_quiet;
 #[path = "live_reports.rs"]
 mod live_reports;
 #[path = "live_run.rs"]

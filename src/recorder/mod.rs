@@ -23,6 +23,8 @@ mod session;
 mod spawn;
 mod strings;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use buffers::{best_buffers, DATA_MAX, DATA_MIN, DATA_NOTE};
 pub use control::{end_recorder, Client, Reply};

@@ -13,7 +13,7 @@
 
 use super::counter::Tasks;
 use super::drain::Drain;
-use super::event_filter::{push_ranges, Range};
+use super::event_filter::{add, push_ranges, Range};
 use super::lanes::Lanes;
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Result};
@@ -368,7 +368,7 @@ impl Quiet {
     fn tell(&mut self) {
         self.profile.known = self.excluded.len();
         self.profile.excluded.clear();
-        for (first, last) in self.excluded.ranges() {
+        for (first, last) in ranges(&self.excluded) {
             let text = &mut self.profile.excluded;
             text.push_str(if text.is_empty() { "" } else { "," });
             text.push_str(&first.to_string());
@@ -390,10 +390,19 @@ fn is_confined(pid: Pid) -> bool {
     proc::status(pid, "Seccomp").map_or(!proc::is_alive(pid), |mode| mode != "0")
 }
 
+fn ranges(numbers: &Numbers) -> Vec<Range> {
+    let (mut found, mut from) = (Vec::new(), SyscallNr::MIN);
+    while let Some(nr) = numbers.next(from) {
+        add(&mut found, (nr, nr));
+        from = nr + 1;
+    }
+    found
+}
+
 /// The condition that lets all numbers through but these. More than fit into it go through where there are too many.
 fn filter_text(excluded: &Numbers) -> String {
     let (mut passing, mut next): (Vec<Range>, _) = (Vec::new(), SyscallNr::MIN);
-    for (first, last) in excluded.ranges() {
+    for (first, last) in ranges(excluded) {
         passing.push((next, first - 1));
         next = last + 1;
     }

@@ -53,16 +53,9 @@ impl Numbers {
         new
     }
 
-    /// The numbers in it that are calls', rising.
-    pub fn ranges(&self) -> Vec<(SyscallNr, SyscallNr)> {
-        let mut ranges: Vec<(SyscallNr, SyscallNr)> = Vec::new();
-        for nr in (-1..ORDINARY_END).chain(PRIVATE_FIRST..PRIVATE_FIRST + 64).filter(|nr| self.has(*nr)) {
-            match ranges.last_mut() {
-                Some((_, last)) if *last == nr - 1 => *last = nr,
-                _ => ranges.push((nr, nr)),
-            }
-        }
-        ranges
+    /// The next number in it from `nr` on.
+    pub fn next(&self, nr: SyscallNr) -> Option<SyscallNr> {
+        (nr.max(-1)..PRIVATE_FIRST + 64).find(|nr| self.has(*nr))
     }
 
     /// How many are in it.
@@ -103,11 +96,17 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_one_range() {
+    fn they_come_in_order() {
         let mut numbers = Numbers::default();
         for nr in [5, -1, 4, 0, 1022, PRIVATE_CALLS.0, 7] {
             numbers.add(nr);
         }
-        assert_eq!(numbers.ranges(), [(-1, 0), (4, 5), (7, 7), (1022, 1022), (PRIVATE_CALLS.0, PRIVATE_CALLS.0)]);
+        let mut found = vec![numbers.next(SyscallNr::MIN)];
+        while let Some(Some(last)) = found.last() {
+            found.push(numbers.next(last + 1));
+        }
+        found.pop();
+        let found: Vec<SyscallNr> = found.into_iter().flatten().collect();
+        assert_eq!(found, [-1, 0, 4, 5, 7, 1022, PRIVATE_CALLS.0]);
     }
 }

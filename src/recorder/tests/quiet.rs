@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::recorder::event_filter::tests::passes;
+use crate::recorder::tests::passes;
 use crate::recording::InitialTask;
 use crate::syscalls::{all, number, PRIVATE_CALLS};
 use crate::tracefs::Tracefs;
