@@ -122,6 +122,7 @@ pub(super) struct Quiet {
 
 impl Quiet {
     /// For a recording that begins.
+    #[inline(never)]
     pub fn new(meta: &Meta, formats: &Formats, cpus: usize) -> Result<Quiet> {
         let arch = meta.arch().ok_or_else(|| Error::unsupported("system call tables for this machine"))?;
         let mut quiet = Quiet {
@@ -338,6 +339,7 @@ impl Quiet {
     }
 
     /// Narrows the filter if it is time to.
+    #[inline(never)]
     pub fn narrow(&mut self, instance: &Instance) {
         if self.narrow_in(sys::monotonic_ms()) > 0 {
             return;

@@ -273,6 +273,7 @@ impl Store {
     /// Appends one sub-buffer that read(2) gave, behind the records of the last one where that has room for them: of a
     /// recording that comes in by single events each would take a place of its own. Between them stands the time that
     /// passed, as the kernel writes it.
+    #[inline(never)]
     pub fn append_joined(&mut self, slot: usize, bytes: &[u8]) -> Result<()> {
         let new = Page::parse(bytes, &self.layout).ok().and_then(|page| Some((page, part_of(&page)?)));
         let room = self.layout.data_size as usize;
@@ -407,8 +408,8 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("ftrace-analyzer-joined-{}", std::process::id()));
         sys::make_dir(&dir).unwrap();
         let layout = PageLayout::LONG64_4K;
-        let mut meta = Meta::default();
-        meta.page = super::super::PageMeta { commit_offset: 8, commit_size: 8, data_offset: 16, data_size: 4080 };
+        let page_meta = super::super::PageMeta { commit_offset: 8, commit_size: 8, data_offset: 16, data_size: 4080 };
+        let meta = Meta { page: page_meta, ..Meta::default() };
         let mut store = Store::empty(&dir, &meta, &[3]).unwrap();
         let late = 1_000_000_000_000_000;
         store.append_joined(0, &page(1000, &[(5, 1), (7, 2)])).unwrap();
