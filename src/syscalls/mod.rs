@@ -21,7 +21,7 @@ mod table;
 
 pub use args::{arguments, outcome, Argument, Arguments, Outcome, ARGUMENTS_MAX};
 pub use args_table::kind;
-pub use errno::{errno_name, errno_text};
+pub use errno::{errno_name, errno_number, errno_text};
 pub use list::{SyscallList, UnknownWord};
 pub use sets::{split, Word};
 pub use signal::{si_code_name, signal_name};
