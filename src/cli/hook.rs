@@ -8,9 +8,9 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::args::{self, bad_value, record_options, Args, Opt};
-use super::{out, report, select};
+use super::{out, report, seccomp, select};
 use crate::error::{exit, Error, Quoted, Result};
-use crate::oci::{parse_state, State, STATE_MAX};
+use crate::oci::{parse_state, read_config, State, STATE_MAX};
 use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, Target};
 use crate::recording::{ContainerMeta, EndState, Recording};
 use crate::sys::{self, Stdio};
@@ -96,14 +96,24 @@ fn is_wanted(condition: Option<(&str, Option<&str>)>, state: &State) -> bool {
 /// The container as meta.json tells it; engines put the names of pods under different keys.
 fn describe(state: &State) -> ContainerMeta {
     let first = |keys: &[&str]| state.first_annotation(keys).to_owned();
-    ContainerMeta {
+    let mut meta = ContainerMeta {
         id: state.id.to_string(),
         bundle: state.bundle.clone(),
         pod: first(&["io.kubernetes.pod.name", "io.kubernetes.cri.sandbox-name"]),
         namespace: first(&["io.kubernetes.pod.namespace", "io.kubernetes.cri.sandbox-namespace"]),
         name: first(&["io.kubernetes.container.name", "io.kubernetes.cri.container-name"]),
         image: first(&["io.kubernetes.cri-o.ImageName", "io.kubernetes.cri.image-name"]),
+        ..ContainerMeta::default()
+    };
+    if let Some(config) = read_config(Path::new(&state.bundle)) {
+        meta.no_new_privileges = if config.process.noNewPrivileges { "yes" } else { "no" }.to_owned();
+        meta.seccomp = config.linux.seccomp.defaultAction;
+        if meta.seccomp.is_empty() {
+            meta.seccomp.push_str("none");
+        }
+        meta.capabilities = config.process.capabilities.bounding;
     }
+    meta
 }
 
 /// `hook start`.
@@ -156,6 +166,9 @@ fn named(why: Error, state: &State) -> Error {
     why.told_as(text)
 }
 
+/// Writes a file from the recording in a directory.
+type Writer = fn(&Path, &Path) -> Result<()>;
+
 /// `hook stop`.
 pub fn stop(args: &Args<'_>) -> Result<()> {
     let state = read_state()?;
@@ -174,13 +187,17 @@ pub fn stop(args: &Args<'_>) -> Result<()> {
             }
         }
     }
-    if let Some(path) = args.get(Opt::Report).map(Path::new) {
-        if !sys::is_absolute(path) {
-            return Err(Error::usage(format!("--report {} is not an absolute path", path.display()))
-                .hint("a hook's working directory is the runtime's business"));
-        }
-        let dir = select::find_container(&args::dir(args), id)?;
-        report::write_text(&dir, path)?;
+    let files: [(Opt, Writer); 2] = [(Opt::Report, report::write_text), (Opt::Seccomp, seccomp::write_for_hook)];
+    // One that fails keeps the other from nothing.
+    let mut result = Ok(());
+    for (option, write) in files {
+        let Some(path) = args.get(option).map(Path::new) else { continue };
+        let written = match sys::is_absolute(path) {
+            true => select::find_container(&args::dir(args), id).and_then(|dir| write(&dir, path)),
+            false => Err(Error::usage(format!("{} {} is not an absolute path", args::name(option), path.display()))
+                .hint("a hook's working directory is the runtime's business")),
+        };
+        result = result.and(written);
     }
-    Ok(())
+    result
 }

@@ -78,8 +78,13 @@ pub fn descriptors(pid: Pid) -> Vec<i32> {
 
 /// The process (thread group) of a thread.
 pub fn thread_group(tid: Pid) -> Option<Pid> {
-    // Name comes first and has newlines escaped, so the first Tgid line is the kernel's.
-    Some(number(value_of(&read(tid, "status")?, "Tgid")?)? as Pid)
+    Some(number(&status(tid, "Tgid")?)? as Pid)
+}
+
+/// A line of /proc/PID/status.
+pub fn status(pid: Pid, key: &str) -> Option<String> {
+    // Name comes first and has newlines escaped, so the first line with another key is the kernel's.
+    value_of(&read(pid, "status")?, key).map(str::to_owned)
 }
 
 /// The ABI of the program a process runs, by the ELF header of /proc/PID/exe.

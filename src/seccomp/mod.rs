@@ -3,15 +3,28 @@
 //!
 //! Features read recordings and nothing else, as reports do. What a profile means stands in docs/seccomp.md.
 
+mod denials;
+mod forms;
+mod generate;
+mod limits;
 mod profile;
+pub mod runtimes;
+mod seen;
+mod sources;
+mod spellings;
 
+pub use denials::{push_table as push_denials, write as write_denials, Denial, Denials};
+pub use forms::{write as write_profile, Form};
+pub use generate::{check_fit, generate, Made, Named, Source, Wish};
 pub use profile::{Action, ArchMap, Condition, Profile, Rule, Selector, EPERM, MASKED, PROFILE_MAX};
+pub use seen::{First, Seen, SeenCall};
+pub use sources::{push_remarks, push_why, write_sources, write_why};
 
 use crate::arch::{Abi, Arch};
 use crate::calls::{Prepass, Steps, Tracker};
 use crate::error::{Error, Result};
 use crate::ids::Timestamp;
-use crate::recording::{Conservation, Counts, EndState, Recording, Tail};
+use crate::recording::{CallCounts, Conservation, Counts, EndState, Recording, Tail};
 
 /// What was found of a recording besides its calls.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +40,21 @@ pub struct Walked {
 }
 
 impl Walked {
+    /// For a recording that only has counts.
+    fn of_counts(recording: &Recording, counts: &CallCounts) -> Walked {
+        let written = recording.meta.written();
+        let lost = written.map_or(counts.lost, |_| recording.meta.lost()).saturating_add(counts.dropped);
+        let decoded = counts.events.saturating_add(counts.hits);
+        let written = written.map(|written| written.saturating_add(counts.hits).saturating_add(counts.dropped));
+        let not_stored = written.map_or(0, |written| written.saturating_sub(decoded.saturating_add(lost)));
+        Walked {
+            conservation: Conservation { decoded, trimmed: 0, lost, not_stored, written },
+            counts: Counts { records: decoded, damaged: counts.damaged, ..Counts::default() },
+            never_started: !counts.started && recording.meta.end_state() != EndState::Running,
+            tasks: counts.tasks,
+        }
+    }
+
     /// Whether data is missing that should be there.
     pub fn is_partial(&self, recording: &Recording) -> bool {
         self.conservation.lost > 0

@@ -313,9 +313,12 @@ impl Profile {
         }
         json.key("syscalls").begin_array();
         for rule in &self.syscalls {
-            json.newline();
-            json.begin_object().key("names");
-            write_texts(json, &rule.names);
+            json.line_break().begin_object().key("names").begin_array();
+            // A name a line: what changed shows in a diff.
+            for name in &rule.names {
+                json.line_break().string(name);
+            }
+            json.end_array();
             json.field_str("action", &rule.action);
             if rule.errnoRet >= 0 {
                 json.field_i64("errnoRet", rule.errnoRet);
@@ -334,9 +337,7 @@ impl Profile {
             }
             json.end_object();
         }
-        json.newline();
-        json.end_array().end_object();
-        json.newline();
+        json.end_array().end_object().newline();
     }
 }
 
