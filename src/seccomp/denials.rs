@@ -137,7 +137,7 @@ impl Steps for Denials {
 
 /// The call's name, or its number.
 pub(super) fn name_of(abi: Abi, nr: SyscallNr) -> String {
-    syscalls::name(abi, nr).map_or_else(|| ["syscall_", &nr.to_string()].concat(), str::to_owned)
+    syscalls::name(abi, nr).map_or_else(|| format!("syscall_{nr:#x}"), str::to_owned)
 }
 
 /// What it got, as a word.

@@ -122,10 +122,10 @@ fn crd(profile: &Profile, name: &str) -> Vec<u8> {
         for (nr, call) in crate::syscalls::all(crate::arch::Abi::Arm) {
             let tried = (SHARED..0xf0000).contains(&nr) || TRIED.split(' ').any(|name| name == call);
             if tried && !profile.syscalls.iter().any(|rule| rule.is_about(call)) {
-                newer.push(call.to_owned());
+                let at = newer.iter().position(|known| &**known > call).unwrap_or(newer.len());
+                newer.insert(at, call.to_owned());
             }
         }
-        newer.sort_unstable();
         line(
             &mut out,
             &["  # What is newer than the profile: ENOSYS lets C libraries fall back on what they called before."],

@@ -7,7 +7,7 @@
 
 use crate::arch::{Abi, Arch};
 use crate::error::{exit, Error, Kind, Result};
-use crate::recording::{EndState, Meta, Recording};
+use crate::recording::{Clock, EndState, Meta, Recording};
 use crate::syscalls::number;
 
 use super::limits::Limit;
@@ -132,7 +132,7 @@ pub struct Named {
     /// How often the container called it, over all recordings.
     pub calls: u64,
     /// Which recording has it first, and who made it there.
-    pub first: Option<(usize, Option<First>)>,
+    pub first: Option<Origin>,
 }
 
 /// A profile and how it came about.
@@ -208,6 +208,20 @@ fn no_new_privileges(sources: &[Source]) -> bool {
     !sources.is_empty() && sources.iter().all(|source| told(&source.recording.meta))
 }
 
+/// Which recording, and who made the call there first.
+type Origin = (usize, Option<First>);
+
+/// Whether one was before the other by the wall clock; what has no time comes last.
+fn is_earlier(sources: &[Source], (at, first): Origin, known: Option<Origin>) -> bool {
+    let time =
+        |at: usize, first: First| sources.get(at).map(|source| Clock::new(&source.recording.meta).realtime(first.ts));
+    match (first, known) {
+        (_, None) => true,
+        (Some(first), Some((before, Some(known)))) => time(at, first) < time(before, known),
+        (first, Some((_, known))) => first.is_some() && known.is_none(),
+    }
+}
+
 /// Makes the profile.
 pub fn generate(sources: &[Source], wish: &Wish<'_>) -> Result<Made> {
     let mut arches: Vec<Arch> = Vec::new();
@@ -247,7 +261,7 @@ pub fn generate(sources: &[Source], wish: &Wish<'_>) -> Result<Made> {
             if let Some(known) = named(&mut made.names, name) {
                 known.why.container = true;
                 known.calls += call.calls;
-                if known.first.is_none() {
+                if is_earlier(sources, (at, call.first), known.first) {
                     known.first = Some((at, call.first));
                 }
             }

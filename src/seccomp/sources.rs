@@ -7,7 +7,7 @@ use crate::arch::Abi;
 use crate::calendar::Utc;
 use crate::ids::{SyscallNr, Timestamp};
 use crate::json::{push_u64, Json};
-use crate::recording::Meta;
+use crate::recording::{Clock, Meta};
 use crate::syscalls::errno_name;
 
 use super::denials::{comm_of, name_of};
@@ -56,7 +56,7 @@ impl Table {
 
 /// A time of day, UTC, with microseconds.
 pub(super) fn time(meta: &Meta, ts: Timestamp) -> String {
-    let real = meta.realtime(ts);
+    let real = Clock::new(meta).realtime(ts);
     let micros = 1_000_000 + real / 1000 % 1_000_000;
     let micros = micros.to_string();
     [&Utc::from_unix(real / 1_000_000_000).to_string(), ".", micros.get(1..).unwrap_or_default()].concat()
@@ -79,7 +79,7 @@ pub(super) fn name_with_abi(meta: &Meta, abi: Abi, nr: SyscallNr) -> String {
 /// The members that tell when a call was made and by whom.
 pub(super) fn write_first(json: &mut Json, meta: &Meta, first: &First) {
     json.field_str("first", &time(meta, first.ts));
-    json.field_u64("first_ns", meta.realtime(first.ts));
+    json.field_u64("first_ns", Clock::new(meta).realtime(first.ts));
     json.field_i64("pid", i64::from(first.pid)).field_i64("tgid", i64::from(first.tgid));
     json.field_str("comm", &comm_of(&first.comm));
 }
@@ -256,8 +256,8 @@ pub fn push_remarks(out: &mut Vec<u8>, sources: &[Source], wish: &Wish<'_>, made
             &[&made.nameless.to_string(), " calls have numbers that have no name here, and are not in the profile"],
         );
     }
-    if !made.refused_by_base.is_empty() {
-        line(out, &["called by the container, and refused by the base, as it was: ", &made.refused_by_base.join(" ")]);
+    for name in &made.refused_by_base {
+        line(out, &[name, " was called by the container and stays refused, as the base has it"]);
     }
 }
 
