@@ -10,9 +10,9 @@ use std::path::Path;
 use super::args::{self, bad_value, record_options, Args, Opt};
 use super::{out, report, seccomp, select};
 use crate::error::{exit, Error, Quoted, Result};
-use crate::oci::{parse_state, read_config, State, STATE_MAX};
+use crate::oci::{parse_config, parse_state, State, CONFIG_MAX, STATE_MAX};
 use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, Target};
-use crate::recording::{ContainerMeta, EndState, Recording};
+use crate::recording::{read_bounded, ContainerMeta, EndState, Recording};
 use crate::sys::{self, Stdio};
 use crate::words::beginning;
 
@@ -105,7 +105,8 @@ fn describe(state: &State) -> ContainerMeta {
         image: first(&["io.kubernetes.cri-o.ImageName", "io.kubernetes.cri.image-name"]),
         ..ContainerMeta::default()
     };
-    if let Some(config) = read_config(Path::new(&state.bundle)) {
+    let text = read_bounded(&Path::new(&state.bundle).join("config.json"), CONFIG_MAX);
+    if let Some(config) = text.ok().and_then(|text| parse_config(&text)) {
         meta.no_new_privileges = if config.process.noNewPrivileges { "yes" } else { "no" }.to_owned();
         meta.seccomp = config.linux.seccomp.defaultAction;
         if meta.seccomp.is_empty() {

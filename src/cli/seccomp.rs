@@ -3,12 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+
 use super::args::{self, bad_value, Args, Opt};
 use super::{out, report, select};
 use crate::error::{exit, Error, Quoted, Result};
 use crate::json::Json;
-use crate::seccomp::{self, runtimes::Runtime, Form, Made, Profile, Source, Wish};
-use crate::syscalls;
+use crate::recording::open_for_reading;
+use crate::seccomp::{self, runtimes::Runtime, Form, Made, Profile, Source, Wish, PROFILE_MAX};
+use crate::{sys, syscalls};
 
 /// What of the words are recordings, as sources; the newest recording where there are none.
 fn sources(args: &Args<'_>, words: &[&str]) -> Result<Vec<Source>> {
@@ -46,13 +49,23 @@ fn runtime_of(args: &Args<'_>, otherwise: &str) -> Result<(Runtime, Option<bool>
     Ok((runtime, no_new_privileges))
 }
 
+/// Reads a profile; it may come through a pipe.
+fn read_profile(path: &str) -> Result<Profile> {
+    let file = open_for_reading(Path::new(path), OFlag::empty())?;
+    let text = sys::read_on(&file, PROFILE_MAX + 1).map_err(|why| Error::io("read", Path::new(path), why))?;
+    if text.len() > PROFILE_MAX {
+        return Err(Error::limit([path, " is larger than a profile can be"].concat(), PROFILE_MAX as u64));
+    }
+    Profile::parse(&text, path)
+}
+
 /// `seccomp generate`.
 pub fn generate(args: &Args<'_>) -> Result<u8> {
     let word = args.get(Opt::Format).unwrap_or("oci");
     let form = Form::from_name(word)
         .ok_or_else(|| bad_value(Opt::Format, word, "is no form of a profile; there are oci, crd and systemd"))?;
     let (runtime, no_new_privileges) = runtime_of(args, if form == Form::Systemd { "none" } else { "any" })?;
-    let base = args.get(Opt::Base).map(|path| Profile::read(Path::new(path))).transpose()?;
+    let base = args.get(Opt::Base).map(read_profile).transpose()?;
     if args.has(Opt::Json) && !args.has(Opt::Why) {
         return Err(Error::usage("--json goes with --why").hint("a profile is JSON anyway"));
     }

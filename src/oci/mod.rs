@@ -4,5 +4,5 @@
 mod config;
 mod state;
 
-pub use config::{read_config, Config};
+pub use config::{parse_config, Config, CONFIG_MAX};
 pub use state::{parse_state, State, STATE_MAX};

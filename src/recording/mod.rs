@@ -32,6 +32,6 @@ pub use meta::{
     FORMAT_VERSION, META_MAX,
 };
 pub use meta_file::MetaFile;
-pub use reader::{list_recordings, open_for_reading, Conservation, Recording, Segment};
+pub use reader::{list_recordings, open_for_reading, read_bounded, Conservation, Recording, Segment};
 pub use stream::{Counts, Item, Stream, Tail};
 pub use writer::{create_base, segment_name, SegmentWriter, Store};

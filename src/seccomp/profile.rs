@@ -6,14 +6,9 @@
 //! containerd passes over the rest and crun refuses some of it. Sources: runtime-spec config-linux.md "Seccomp",
 //! moby profiles/seccomp, containers/common pkg/seccomp, as in the notes of docs/seccomp.md.
 
-use std::path::Path;
-
-use nix::fcntl::OFlag;
-
 use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::record::{self, record};
-use crate::sys;
 
 /// Largest profile that is read, in bytes: Docker's default has 15 KB.
 pub const PROFILE_MAX: usize = 1 << 20;
@@ -257,17 +252,7 @@ pub fn action(name: &str, number: i64, errno_name: &str) -> Option<Action> {
 }
 
 impl Profile {
-    /// Reads a profile, or the one in a bundle's config.json.
-    pub fn read(path: &Path) -> Result<Profile> {
-        let file = sys::open(path, OFlag::O_RDONLY).map_err(|why| Error::io("open", path, why))?;
-        let text = sys::read_on(&file, PROFILE_MAX + 1).map_err(|why| Error::io("read", path, why))?;
-        if text.len() > PROFILE_MAX {
-            return Err(Error::limit([&*path.to_string_lossy(), " is larger"].concat(), PROFILE_MAX as u64));
-        }
-        Profile::parse(&text, &path.to_string_lossy())
-    }
-
-    /// The same of a text, which errors call `what`.
+    /// Reads a profile, or the one in a bundle's config.json; errors call the text `what`.
     pub fn parse(text: &[u8], what: &str) -> Result<Profile> {
         let mut profile = Profile::default();
         record::read(text, what, &mut profile)?;
