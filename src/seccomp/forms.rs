@@ -156,11 +156,14 @@ fn systemd(made: &Made) -> Vec<u8> {
     let errno = u16::try_from(profile.defaultErrnoRet).unwrap_or(super::profile::EPERM);
     let errno = errno_name(i32::from(errno)).unwrap_or("EPERM");
     line(&mut out, &["\nSystemCallErrorNumber=", errno]);
-    for rule in profile.syscalls.iter().filter(|rule| rule.args.is_empty() && rule.action == "SCMP_ACT_ALLOW") {
+    // It knows no conditions on arguments: what has some elsewhere is allowed here, once.
+    let mut before = "";
+    for rule in profile.syscalls.iter().filter(|rule| rule.action == "SCMP_ACT_ALLOW") {
         // Several assignments are put together, and short lines show what changed.
-        for name in &rule.names {
+        for name in rule.names.iter().filter(|name| *name != before) {
             line(&mut out, &["SystemCallFilter=", name]);
         }
+        before = rule.names.last().map_or("", String::as_str);
     }
     out
 }
