@@ -156,11 +156,18 @@ pub(super) fn comm_of(comm: &Comm) -> String {
 
 /// The refusals as one JSON object.
 pub fn write(json: &mut Json, name: &str, meta: &Meta, denials: &Denials) {
-    json.begin_object().field_u64("format_version", 1).field_str("recording", name);
-    json.field_u64("refused", denials.count()).key("denials").begin_array();
+    super::sources::begin(json, "denials");
+    json.field_str("recording", name)
+        .field_u64("calls", denials.calls)
+        .field_u64("refused", denials.count())
+        .key("denials")
+        .begin_array();
     for denial in &denials.all {
         json.begin_object().field_str("call", &name_of(denial.abi, denial.nr)).field_str("abi", denial.abi.name());
         json.field_i64("nr", i64::from(denial.nr)).field_str("answer", &word(denial.answer));
+        if let Answer::Errno(errno) = denial.answer {
+            json.field_i64("errno", i64::from(errno));
+        }
         json.field_u64("count", denial.count).field_bool("runtime", denial.runtime);
         super::sources::write_first(json, meta, &denial.first);
         json.end_object();

@@ -76,10 +76,18 @@ pub(super) fn name_with_abi(meta: &Meta, abi: Abi, nr: SyscallNr) -> String {
     name
 }
 
+/// Version of the JSON of all commands; it grows when a reader of the old one would misread the new one.
+const SCHEMA: u64 = 1;
+
+/// Begins an object of this type.
+pub(super) fn begin(json: &mut Json, kind: &str) {
+    json.begin_object().field_u64("schema", SCHEMA).field_str("type", kind);
+}
+
 /// The members that tell when a call was made and by whom.
 pub(super) fn write_first(json: &mut Json, meta: &Meta, first: &First) {
     json.field_str("first", &time(meta, first.ts));
-    json.field_u64("first_ns", Clock::new(meta).realtime(first.ts));
+    json.key("ts").quoted_u64(Clock::new(meta).realtime(first.ts));
     json.field_i64("pid", i64::from(first.pid)).field_i64("tgid", i64::from(first.tgid));
     json.field_str("comm", &comm_of(&first.comm));
 }
@@ -93,19 +101,26 @@ fn reasons(named: &Named) -> Vec<&'static str> {
         .collect()
 }
 
-/// The members that tell which recording has the call first, and who made it there.
-fn write_origin(json: &mut Json, sources: &[Source], named: &Named) {
-    let Some((at, first)) = named.first else { return };
-    let Some(source) = sources.get(at) else { return };
-    json.field_str("recording", &source.name);
-    if let Some(first) = first {
-        write_first(json, &source.recording.meta, &first);
+/// What an object says of a name, and the object's end: why it is there, which recording has it first, and who made it
+/// there.
+fn write_named(json: &mut Json, sources: &[Source], named: &Named) {
+    json.field_str("name", named.name).key("because").begin_array();
+    for reason in reasons(named) {
+        json.string(reason);
     }
+    json.end_array().field_u64("calls", named.calls);
+    if let Some((source, first)) = named.first.and_then(|(at, first)| Some((sources.get(at)?, first))) {
+        json.field_str("recording", &source.name);
+        if let Some(first) = first {
+            write_first(json, &source.recording.meta, &first);
+        }
+    }
+    json.end_object();
 }
 
 /// The file beside the profile; docs/json.md describes it.
 pub fn write_sources(json: &mut Json, sources: &[Source], wish: &Wish<'_>, made: &Made) {
-    json.begin_object().field_u64("format_version", 1);
+    begin(json, "profile_sources");
     json.field_str("tool", concat!("ftrace-analyzer ", env!("CARGO_PKG_VERSION")));
     json.field_str("runtime", wish.runtime.name()).field_u64("runtime_table", TABLE_VERSION);
     json.field_bool("no_new_privileges", made.no_new_privileges).field_bool("portable", wish.portable);
@@ -135,13 +150,8 @@ pub fn write_sources(json: &mut Json, sources: &[Source], wish: &Wish<'_>, made:
     }
     json.end_array().key("calls").begin_array();
     for named in &made.names {
-        json.line_break().begin_object().field_str("name", named.name).key("because").begin_array();
-        for reason in reasons(named) {
-            json.string(reason);
-        }
-        json.end_array().field_u64("calls", named.calls);
-        write_origin(json, sources, named);
-        json.end_object();
+        json.line_break().begin_object();
+        write_named(json, sources, named);
     }
     json.end_array().key("arguments").begin_array();
     for limit in &made.limits {
@@ -263,13 +273,8 @@ pub fn push_remarks(out: &mut Vec<u8>, sources: &[Source], wish: &Wish<'_>, made
 
 /// `--why` as JSON.
 pub fn write_why(json: &mut Json, sources: &[Source], named: &Named) {
-    json.begin_object().field_str("name", named.name).key("because").begin_array();
-    for reason in reasons(named) {
-        json.string(reason);
-    }
-    json.end_array().field_u64("calls", named.calls);
-    write_origin(json, sources, named);
-    json.end_object();
+    begin(json, "why");
+    write_named(json, sources, named);
     json.newline();
 }
 
