@@ -8,13 +8,12 @@
 use crate::arch::{Abi, Arch};
 use crate::error::{exit, Error, Kind, Result};
 use crate::recording::{Clock, EndState, Meta, Recording};
-use crate::syscalls::number;
+use crate::syscalls::{each_spelling, number, OF_ARM, OF_X86_64};
 
 use super::limits::Limit;
 use super::profile::{Action, Condition, Profile, Rule, MASKED};
 use super::runtimes::{needed, of_programs, Runtime};
 use super::seen::{limited_argument, First, Seen, SeenCall};
-use super::spellings::{each_of, OF_ARM, OF_X86_64};
 use super::{arch_of, limits, Walked};
 
 /// What calls that are not named fail with.
@@ -190,7 +189,7 @@ fn add_table(names: &mut Vec<Named>, abis: &[Abi], table: &mut dyn Iterator<Item
         for abi in abis.iter().filter(|abi| abi.is_32bit()) {
             // Its own form of the call: a wider one beside the old, or another in its place.
             let missing = number(*abi, name).is_none();
-            each_of(name, &mut |other| {
+            each_spelling(name, &mut |other| {
                 let wider = missing || other.starts_with('_') || other.starts_with(name);
                 if wider && number(*abi, other).is_some() {
                     if let Some(known) = named(names, other) {
@@ -275,7 +274,7 @@ pub fn generate(sources: &[Source], wish: &Wish<'_>) -> Result<Made> {
                 known.why.spelling |= !known.why.container;
             }
         };
-        seen.iter().for_each(|name| each_of(name, &mut spell));
+        seen.iter().for_each(|name| each_spelling(name, &mut spell));
         OF_ARM.split(' ').for_each(&mut spell);
         OF_X86_64.split(' ').for_each(&mut spell);
         names.retain(|named| named.why != Why::default());

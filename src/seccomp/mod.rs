@@ -11,7 +11,6 @@ mod profile;
 pub mod runtimes;
 mod seen;
 mod sources;
-mod spellings;
 
 pub use denials::{push_table as push_denials, write as write_denials, Denial, Denials};
 pub use forms::{write as write_profile, Form};

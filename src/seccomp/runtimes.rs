@@ -6,7 +6,7 @@
 //! src/libcrun/container.c). `runc exec` and `crun exec` load the same filter and go the same way. Measured on x86_64 with
 //! runc 1.1.5, 1.1.14, 1.2.0, 1.3.0, 1.3.3, 1.4.2, 1.5.1 and crun 1.8.1: what any of them called there, whether or not it
 //! bears a refusal, for which of its threads does what is the Go runtime's choice. 32-bit ARM has other spellings of the
-//! same calls, see `spellings`.
+//! same calls, see `syscalls::each_spelling`.
 
 /// Version of the tables below, told with every profile. 1: 2026-11-27.
 pub const TABLE_VERSION: u64 = 1;

@@ -17,6 +17,8 @@ mod sets;
 mod sets_table;
 mod signal;
 mod signal_table;
+mod spellings;
+mod spellings_table;
 mod table;
 
 pub use args::{arguments, outcome, Argument, Arguments, Outcome, ARGUMENTS_MAX};
@@ -25,6 +27,7 @@ pub use errno::{errno_name, errno_number, errno_text};
 pub use list::{SyscallList, UnknownWord};
 pub use sets::{split, Word};
 pub use signal::{si_code_name, signal_name};
+pub use spellings::{each_of as each_spelling, OF_ARM, OF_X86_64};
 
 use core::cmp::Reverse;
 
