@@ -11,15 +11,22 @@ use super::args::{self, bad_value, record_options, Args, Opt};
 use super::{out, report, seccomp, select};
 use crate::error::{exit, Error, Quoted, Result};
 use crate::oci::{parse_config, parse_state, State, CONFIG_MAX, STATE_MAX};
-use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, Target};
+use crate::proc;
+use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, RecordOptions, Target};
 use crate::recording::{read_bounded, ContainerMeta, EndState, Recording};
 use crate::sys::{self, Stdio};
 use crate::words::beginning;
 
 /// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
 const TRACE_ANNOTATIONS: [&str; 2] = ["ftrace-analyzer/trace", "oci-ftrace-syscall-analyzer/trace"];
-/// Annotation that chooses the mode.
+/// Annotations that choose what is recorded, over the hook's own options. Whoever writes a pod's annotations is none to
+/// trust with paths and sizes: there are no others.
 const MODE_ANNOTATION: &str = "ftrace-analyzer/mode";
+const SYSCALLS_ANNOTATION: &str = "ftrace-analyzer/syscalls";
+const ERRORS_ANNOTATION: &str = "ftrace-analyzer/errors-only";
+
+/// Longest list of calls that an annotation may have, in bytes: that of all calls has 4 KB.
+const LIST_MAX: usize = 8192;
 
 /// How much of an oversized state is read and thrown away, in bytes, so that the runtime's write does not fail.
 const DISCARD_MAX: usize = 16 << 20;
@@ -93,6 +100,38 @@ fn is_wanted(condition: Option<(&str, Option<&str>)>, state: &State) -> bool {
     !TRACE_ANNOTATIONS.iter().any(|key| state.annotation(key) == Some("false"))
 }
 
+/// Takes what the container's annotations ask for; what they have no value for is logged and left as the hook has it.
+fn follow_annotations(state: &State, options: &mut RecordOptions) {
+    let of = |key: &'static str| state.annotation(key).map(|value| (key, value));
+    let mut wrong = None;
+    if let Some((key, value)) = of(MODE_ANNOTATION) {
+        match Mode::from_name(value) {
+            Some(mode) => options.mode = mode,
+            None => wrong = Some((key, value)),
+        }
+    }
+    if let Some((key, value)) = of(SYSCALLS_ANNOTATION) {
+        let known = |arch| value.len() <= LIST_MAX && args::syscall_list(value, arch).is_ok();
+        match proc::uname().0 {
+            Some(arch) if known(arch) => options.syscalls = Some(value.to_owned()),
+            _ => wrong = Some((key, value)),
+        }
+    }
+    if let Some((key, value)) = of(ERRORS_ANNOTATION) {
+        match value {
+            "true" | "false" => options.errors_only = value == "true",
+            _ => wrong = Some((key, value)),
+        }
+    }
+    for key in TRACE_ANNOTATIONS {
+        wrong = of(key).filter(|(_, value)| !matches!(*value, "true" | "false")).or(wrong);
+    }
+    if let Some((key, value)) = wrong {
+        let shown = Quoted(beginning(value, 20));
+        log(&format!("hook: container {}: annotation {key} can not be {shown}", state.id));
+    }
+}
+
 /// The container as meta.json tells it; engines put the names of pods under different keys.
 fn describe(state: &State) -> ContainerMeta {
     let first = |keys: &[&str]| state.first_annotation(keys).to_owned();
@@ -140,15 +179,7 @@ pub fn start(args: &Args<'_>) -> Result<()> {
             return Ok(());
         }
     }
-    if let Some(mode) = state.annotation(MODE_ANNOTATION) {
-        match Mode::from_name(mode) {
-            Some(mode) => options.mode = mode,
-            None => {
-                let shown = Quoted(beginning(mode, 20));
-                log(&format!("hook: container {}: annotation {MODE_ANNOTATION} has no mode {shown}", state.id));
-            }
-        }
-    }
+    follow_annotations(&state, &mut options);
     let target = Target {
         origin: Origin::Hook,
         label: state.id.to_string(),
