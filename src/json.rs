@@ -40,6 +40,16 @@ impl Json {
         self.comma = false;
     }
 
+    /// Breaks the line between two values of an array or object.
+    pub fn line_break(&mut self) -> &mut Self {
+        if self.comma {
+            self.out.push(b',');
+            self.comma = false;
+        }
+        self.out.push(b'\n');
+        self
+    }
+
     fn separate(&mut self) {
         if self.comma {
             self.out.push(b',');

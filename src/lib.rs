@@ -36,6 +36,7 @@ pub mod calls;
 // 4 features, independent of one another
 pub mod recorder;
 pub mod report;
+pub mod seccomp;
 
 // 5 the surface
 pub mod cli;

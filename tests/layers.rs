@@ -14,15 +14,16 @@ const LAYERS: [&[&str]; 7] = [
     &["proc", "sys", "tracefs"],
     &["oci", "recording", "tasks"],
     &["calls"],
-    &["recorder", "report"],
+    &["recorder", "report", "seccomp"],
     &["cli"],
 ];
 
 /// Who does not know whom, beyond the layers: the first never uses the second.
-const STRANGERS: [(&str, &[&str]); 7] = [
-    ("recorder", &["report", "calls", "tasks"]),
+const STRANGERS: [(&str, &[&str]); 8] = [
+    ("recorder", &["report", "seccomp", "calls", "tasks"]),
     // Reports read recordings, also those of other machines.
-    ("report", &["recorder", "tracefs", "proc", "sys", "oci"]),
+    ("report", &["recorder", "seccomp", "tracefs", "proc", "sys", "oci"]),
+    ("seccomp", &["recorder", "report", "tracefs", "proc", "sys", "oci"]),
     ("calls", &["tracefs", "proc", "sys", "oci"]),
     ("tasks", &["tracefs", "proc", "sys", "oci"]),
     ("recording", &["tracefs", "proc", "oci", "tasks"]),
@@ -34,7 +35,7 @@ const STRANGERS: [(&str, &[&str]); 7] = [
 const SIZE_MAX: usize = 20 << 10;
 
 /// Tables made by a script.
-const GENERATED: [&str; 8] = [
+const GENERATED: [&str; 9] = [
     "cli/help_table.rs",
     "syscalls/class_table.rs",
     "syscalls/table.rs",
@@ -42,6 +43,7 @@ const GENERATED: [&str; 8] = [
     "syscalls/signal_table.rs",
     "syscalls/args_table.rs",
     "syscalls/sets_table.rs",
+    "syscalls/spellings_table.rs",
     "syscalls/packed_table.rs",
 ];
 

@@ -210,6 +210,41 @@ fn the_stop_hook_writes_the_report_it_is_asked_for() {
 }
 
 #[test]
+fn annotations_choose_the_calls_and_wrong_ones_are_logged_and_change_nothing() {
+    let test = "annotations_choose_the_calls_and_wrong_ones_are_logged_and_change_nothing";
+    let Some(live) = Live::new(test, &[Runc]) else { return };
+    let bundle = live.bundle(&["ls", "/nowhere"]);
+    let config: Value = serde_json::from_slice(&fs::read(bundle.join("config.json")).unwrap()).unwrap();
+    let long = "read,".repeat(2000) + "write";
+    for (key, value, syscalls, errors_only) in [
+        ("syscalls", "%file,!execve", "%file,!execve", false),
+        ("errors-only", "true", "", true),
+        ("errors-only", "no", "", false),
+        ("syscalls", "opennat", "", false),
+        ("syscalls", "../../etc/passwd", "", false),
+        ("syscalls", &long, "", false),
+        ("mode", "fast\n", "", false),
+        ("trace", "perhaps", "", false),
+    ] {
+        let mut config = config.clone();
+        config["annotations"] = json!({ format!("ftrace-analyzer/{key}"): value });
+        fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+        let id = live.id();
+        live.run_container(Runc, &bundle, &id).expect_code(1);
+        let meta = live.meta(&live.recordings(&id)[0]);
+        assert_eq!(meta["options"]["syscalls"], syscalls, "{key}={value}");
+        assert_eq!(meta["options"]["errors_only"], errors_only, "{key}={value}");
+        assert_eq!(meta["options"]["mode"], "continuous", "{key}={value}");
+        let log = fs::read_to_string(live.path("run/hook.log")).unwrap_or_default();
+        let told = log
+            .lines()
+            .any(|line| line.contains(&format!("container {id}: annotation ftrace-analyzer/{key} can not be")));
+        assert_eq!(told, syscalls.is_empty() && !errors_only, "{key}={value}: {log}");
+    }
+    live.expect_nothing_left();
+}
+
+#[test]
 fn annotations_decide_whether_and_how_a_container_is_recorded() {
     let Some(live) = Live::new("annotations_decide_whether_and_how_a_container_is_recorded", &[Runc]) else { return };
     let start = live.hook(&["start", "--if-annotation", "ftrace-analyzer/trace=true"]);

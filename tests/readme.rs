@@ -56,4 +56,8 @@ fn the_container_session_of_the_readme_works_as_written() {
     assert!(text.lines().any(|line| line.contains("execve(") && line.contains(" = 0 <")), "{text}");
     assert!(text.contains("getdents64(") && text.contains("+++ exited with 0 +++"), "{text}");
     assert!(text.contains("they add up"), "{text}");
+    assert!(
+        text.contains("no refused calls in ") && text.ends_with("; the container had a seccomp profile\n"),
+        "{text}"
+    );
 }

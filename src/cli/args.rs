@@ -41,12 +41,20 @@ pub enum Opt {
     Until,
     MinDuration,
     MergeLog,
+    Runtime,
+    NoNewPrivileges,
+    Base,
+    Why,
+    Seccomp,
     // From here on: without a value.
     ErrorsOnly,
     Strict,
     Quiet,
     WithRuntime,
     ContainerOnly,
+    Portable,
+    Args,
+    Force,
     Json,
 }
 
@@ -56,16 +64,19 @@ const COUNT: usize = Opt::Json as usize + 1;
 pub const NAMES: &str = "\
     --mode --buffer-size-kb --max-size --max-age --max-total --name --strings --data --dir --syscalls \
     --if-annotation --report --output --color --format --pid --comm --since --until --min-duration --merge-log \
-    --errors-only --strict --quiet --with-runtime --container-only --json";
+    --runtime --no-new-privileges --base --why --seccomp --errors-only --strict --quiet --with-runtime \
+    --container-only --portable --args --force --json";
 
 /// The words behind a verb.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Args<'a> {
     values: [Option<&'a str>; COUNT],
     /// What `--merge-log` named, each time.
     pub logs: Vec<&'a str>,
-    /// The word that is no option.
+    /// The first word that is no option.
     pub word: Option<&'a str>,
+    /// Those behind it, for verbs that take several.
+    pub more: Vec<&'a str>,
 }
 
 impl<'a> Args<'a> {
@@ -88,7 +99,7 @@ pub fn name(option: Opt) -> &'static str {
 /// Reads a verb's words: the options, and at which word another program's command line begins, for a verb that has one.
 /// `None` if they ask for help.
 pub fn read<'a>(grammar: &Grammar, words: &'a [OsString]) -> Result<Option<(Args<'a>, usize)>> {
-    let mut args = Args::default();
+    let mut args = Args { values: [None; COUNT], logs: Vec::new(), word: None, more: Vec::new() };
     let mut words_after_dashes = false;
     let mut at = 0;
     while let Some(given) = words.get(at) {
@@ -108,11 +119,14 @@ pub fn read<'a>(grammar: &Grammar, words: &'a [OsString]) -> Result<Option<(Args
             if grammar.word == COMMAND {
                 break;
             }
-            if grammar.word.is_empty() || args.word.is_some() {
-                return Err(Error::usage(format!("there is an argument too many: {}", Quoted(word))));
-            }
-            args.word = Some(word);
             at += 1;
+            match args.word {
+                None if !grammar.word.is_empty() => args.word = Some(word),
+                Some(_) if grammar.word.ends_with("...]") || args.more.len() < grammar.needs() - 1 => {
+                    args.more.push(word);
+                }
+                _ => return Err(Error::usage(format!("there is an argument too many: {}", Quoted(word)))),
+            }
             continue;
         }
         if word == "--" {
@@ -156,8 +170,10 @@ pub fn read<'a>(grammar: &Grammar, words: &'a [OsString]) -> Result<Option<(Args
         }
         *place = Some(value);
     }
-    if args.word.is_none() && grammar.word.starts_with('<') {
-        return Err(Error::usage([grammar.word, " is missing"].concat()).hint("--help tells what there is"));
+    let given = usize::from(args.word.is_some()) + args.more.len();
+    if given < grammar.needs() {
+        let missing = grammar.word.split(' ').nth(given).unwrap_or_default();
+        return Err(Error::usage([missing, " is missing"].concat()).hint("--help tells what there is"));
     }
     Ok(Some((args, at)))
 }

@@ -18,7 +18,7 @@ fn find_target(text: &str) -> Result<Target> {
             .filter(|pid| *pid > 0)
             .ok_or_else(|| Error::usage(format!("{} is not pid:N with a number above 0", Quoted(text))))?;
         let leader = proc::thread_group(pid).ok_or_else(|| Error::not_found(format!("process {pid}")))?;
-        return Ok(target(format!("pid-{leader}"), ContainerMeta::default(), vec![leader]));
+        return Ok(target(format!("pid-{leader}"), privileges(leader), vec![leader]));
     }
     if let Some((kind, _)) = text.split_once(':') {
         return Err(Error::usage(format!("there is no target {kind}:")).hint("name a container id or pid:N"));
@@ -26,7 +26,21 @@ fn find_target(text: &str) -> Result<Target> {
     check(text, Kind::Usage)?;
     let (id, pids) = find_container(text)?;
     check(&id, Kind::Malformed(None))?;
-    Ok(target(id.clone(), ContainerMeta { id, ..ContainerMeta::default() }, pids))
+    let first = pids.first().copied().unwrap_or_default();
+    Ok(target(id.clone(), ContainerMeta { id, ..privileges(first) }, pids))
+}
+
+/// What the kernel tells of a process that runs.
+fn privileges(pid: Pid) -> ContainerMeta {
+    let told = |key, values: &[&str]| {
+        let at = proc::status(pid, key).and_then(|value| words::number(&value));
+        at.and_then(|at| values.get(at as usize)).copied().unwrap_or_default().to_owned()
+    };
+    ContainerMeta {
+        no_new_privileges: told("NoNewPrivs", &["no", "yes"]),
+        seccomp: told("Seccomp", &["none", "filter", "filter"]),
+        ..ContainerMeta::default()
+    }
 }
 
 fn check(id: &str, kind: Kind) -> Result<()> {

@@ -8,18 +8,25 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::args::{self, bad_value, record_options, Args, Opt};
-use super::{out, report, select};
+use super::{out, report, seccomp, select};
 use crate::error::{exit, Error, Quoted, Result};
-use crate::oci::{parse_state, State, STATE_MAX};
-use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, Target};
-use crate::recording::{ContainerMeta, EndState, Recording};
+use crate::oci::{parse_config, parse_state, State, CONFIG_MAX, STATE_MAX};
+use crate::proc;
+use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, RecordOptions, Target};
+use crate::recording::{read_bounded, ContainerMeta, EndState, Recording};
 use crate::sys::{self, Stdio};
 use crate::words::beginning;
 
 /// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
 const TRACE_ANNOTATIONS: [&str; 2] = ["ftrace-analyzer/trace", "oci-ftrace-syscall-analyzer/trace"];
-/// Annotation that chooses the mode.
+/// Annotations that choose what is recorded, over the hook's own options. Whoever writes a pod's annotations is none to
+/// trust with paths and sizes: there are no others.
 const MODE_ANNOTATION: &str = "ftrace-analyzer/mode";
+const SYSCALLS_ANNOTATION: &str = "ftrace-analyzer/syscalls";
+const ERRORS_ANNOTATION: &str = "ftrace-analyzer/errors-only";
+
+/// Longest list of calls that an annotation may have, in bytes: that of all calls has 4 KB.
+const LIST_MAX: usize = 8192;
 
 /// How much of an oversized state is read and thrown away, in bytes, so that the runtime's write does not fail.
 const DISCARD_MAX: usize = 16 << 20;
@@ -93,17 +100,60 @@ fn is_wanted(condition: Option<(&str, Option<&str>)>, state: &State) -> bool {
     !TRACE_ANNOTATIONS.iter().any(|key| state.annotation(key) == Some("false"))
 }
 
+/// Takes what the container's annotations ask for; what they have no value for is logged and left as the hook has it.
+fn follow_annotations(state: &State, options: &mut RecordOptions) {
+    let of = |key: &'static str| state.annotation(key).map(|value| (key, value));
+    let mut wrong = None;
+    if let Some((key, value)) = of(MODE_ANNOTATION) {
+        match Mode::from_name(value) {
+            Some(mode) => options.mode = mode,
+            None => wrong = Some((key, value)),
+        }
+    }
+    if let Some((key, value)) = of(SYSCALLS_ANNOTATION) {
+        let known = |arch| value.len() <= LIST_MAX && args::syscall_list(value, arch).is_ok();
+        match proc::uname().0 {
+            Some(arch) if known(arch) => options.syscalls = Some(value.to_owned()),
+            _ => wrong = Some((key, value)),
+        }
+    }
+    if let Some((key, value)) = of(ERRORS_ANNOTATION) {
+        match value {
+            "true" | "false" => options.errors_only = value == "true",
+            _ => wrong = Some((key, value)),
+        }
+    }
+    for key in TRACE_ANNOTATIONS {
+        wrong = of(key).filter(|(_, value)| !matches!(*value, "true" | "false")).or(wrong);
+    }
+    if let Some((key, value)) = wrong {
+        let shown = Quoted(beginning(value, 20));
+        log(&format!("hook: container {}: annotation {key} can not be {shown}", state.id));
+    }
+}
+
 /// The container as meta.json tells it; engines put the names of pods under different keys.
 fn describe(state: &State) -> ContainerMeta {
     let first = |keys: &[&str]| state.first_annotation(keys).to_owned();
-    ContainerMeta {
+    let mut meta = ContainerMeta {
         id: state.id.to_string(),
         bundle: state.bundle.clone(),
         pod: first(&["io.kubernetes.pod.name", "io.kubernetes.cri.sandbox-name"]),
         namespace: first(&["io.kubernetes.pod.namespace", "io.kubernetes.cri.sandbox-namespace"]),
         name: first(&["io.kubernetes.container.name", "io.kubernetes.cri.container-name"]),
         image: first(&["io.kubernetes.cri-o.ImageName", "io.kubernetes.cri.image-name"]),
+        ..ContainerMeta::default()
+    };
+    let text = read_bounded(&Path::new(&state.bundle).join("config.json"), CONFIG_MAX);
+    if let Some(config) = text.ok().and_then(|text| parse_config(&text)) {
+        meta.no_new_privileges = if config.process.noNewPrivileges { "yes" } else { "no" }.to_owned();
+        meta.seccomp = config.linux.seccomp.defaultAction;
+        if meta.seccomp.is_empty() {
+            meta.seccomp.push_str("none");
+        }
+        meta.capabilities = config.process.capabilities.bounding;
     }
+    meta
 }
 
 /// `hook start`.
@@ -129,15 +179,7 @@ pub fn start(args: &Args<'_>) -> Result<()> {
             return Ok(());
         }
     }
-    if let Some(mode) = state.annotation(MODE_ANNOTATION) {
-        match Mode::from_name(mode) {
-            Some(mode) => options.mode = mode,
-            None => {
-                let shown = Quoted(beginning(mode, 20));
-                log(&format!("hook: container {}: annotation {MODE_ANNOTATION} has no mode {shown}", state.id));
-            }
-        }
-    }
+    follow_annotations(&state, &mut options);
     let target = Target {
         origin: Origin::Hook,
         label: state.id.to_string(),
@@ -155,6 +197,9 @@ fn named(why: Error, state: &State) -> Error {
     let text = format!("container {} is not traced: {why}", state.id);
     why.told_as(text)
 }
+
+/// Writes a file from the recording in a directory.
+type Writer = fn(&Path, &Path) -> Result<()>;
 
 /// `hook stop`.
 pub fn stop(args: &Args<'_>) -> Result<()> {
@@ -174,13 +219,17 @@ pub fn stop(args: &Args<'_>) -> Result<()> {
             }
         }
     }
-    if let Some(path) = args.get(Opt::Report).map(Path::new) {
-        if !sys::is_absolute(path) {
-            return Err(Error::usage(format!("--report {} is not an absolute path", path.display()))
-                .hint("a hook's working directory is the runtime's business"));
-        }
-        let dir = select::find_container(&args::dir(args), id)?;
-        report::write_text(&dir, path)?;
+    let files: [(Opt, Writer); 2] = [(Opt::Report, report::write_text), (Opt::Seccomp, seccomp::write_for_hook)];
+    // One that fails keeps the other from nothing.
+    let mut result = Ok(());
+    for (option, write) in files {
+        let Some(path) = args.get(option).map(Path::new) else { continue };
+        let written = match sys::is_absolute(path) {
+            true => select::find_container(&args::dir(args), id).and_then(|dir| write(&dir, path)),
+            false => Err(Error::usage(format!("{} {} is not an absolute path", args::name(option), path.display()))
+                .hint("a hook's working directory is the runtime's business")),
+        };
+        result = result.and(written);
     }
-    Ok(())
+    result
 }

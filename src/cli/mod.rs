@@ -15,6 +15,7 @@ mod list;
 mod out;
 mod report;
 mod run;
+mod seccomp;
 mod select;
 mod stop;
 mod units;
@@ -42,9 +43,14 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     };
     let words = words.get(skip..).unwrap_or_default();
     let first = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-    if grammar.verb == Verb::Hook && !matches!(&*first, "--help" | "help") {
-        let error = Error::usage(format!("there is no hook {}", Quoted(&first)));
-        return refuse(grammar, words, &error.hint("there are hook start and hook stop"));
+    let of_group = match grammar.verb {
+        Verb::Hook => Some("there are hook start and hook stop"),
+        Verb::Seccomp => Some("there are seccomp generate, check, diff and denials"),
+        _ => None,
+    };
+    if let Some(hint) = of_group.filter(|_| !matches!(&*first, "--help" | "help")) {
+        let error = Error::usage(format!("there is no {} {}", grammar.name, Quoted(&first)));
+        return refuse(grammar, words, &error.hint(hint));
     }
     let (args, end) = match args::read(grammar, words) {
         Ok(Some(read)) => read,
@@ -55,12 +61,16 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Verb::HookStart => return hook::main(&args, hook::start),
         Verb::HookStop => return hook::main(&args, hook::stop),
         Verb::Run => return run::main(&args, words.get(end..).unwrap_or_default()),
-        Verb::Top | Verb::Hook => Ok(exit::USAGE),
+        Verb::Top | Verb::Hook | Verb::Seccomp => Ok(exit::USAGE),
         Verb::Attach => attach::main(&args),
         Verb::Follow => follow::main(&args),
         Verb::Stop => stop::main(&args),
         Verb::List => list::main(&args),
         Verb::Report => report::main(&args),
+        Verb::SeccompGenerate => seccomp::generate(&args),
+        Verb::SeccompCheck => seccomp::check(&args),
+        Verb::SeccompDiff => seccomp::diff(&args),
+        Verb::SeccompDenials => seccomp::denials(&args),
         Verb::Doctor => doctor::main(&args),
         Verb::Gc => gc::main(&args),
     };

@@ -48,7 +48,7 @@ fn format_of(args: &Args<'_>) -> Result<Format> {
 
 /// Opens the recording; one that still runs is brought up to date first. Also tells whether it was cut short by the death
 /// of its recorder.
-fn open(dir: &Path) -> Result<(Recording, bool)> {
+pub fn open(dir: &Path) -> Result<(Recording, bool)> {
     let killed = bring_up_to_date(dir)?;
     let mut recording = Recording::open(dir)?;
     recording.find_start()?;

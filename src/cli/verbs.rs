@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use crate::error::{Error, Quoted, Result};
 use crate::syscalls::nearest_of;
+use crate::words;
 
 /// What the program can be told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,12 @@ pub enum Verb {
     Stop,
     List,
     Report,
+    /// Without what is to be done about profiles.
+    Seccomp,
+    SeccompGenerate,
+    SeccompCheck,
+    SeccompDiff,
+    SeccompDenials,
     Doctor,
     Gc,
 }
@@ -45,8 +52,15 @@ pub struct Grammar {
     pub name: &'static str,
     /// The options it takes, separated by blanks.
     pub options: &'static str,
-    /// Its word, as the usage line has it, in brackets where it may be left out; empty if there is none.
+    /// Its words, as the usage line has them, in brackets where they may be left out; empty if there is none.
     pub word: &'static str,
+}
+
+impl Grammar {
+    /// How many words must be there.
+    pub fn needs(&self) -> usize {
+        self.word.split(' ').filter(|word| word.starts_with('<')).count()
+    }
 }
 
 const fn row(verb: Verb, name: &'static str, options: &'static str, word: &'static str) -> Grammar {
@@ -54,11 +68,11 @@ const fn row(verb: Verb, name: &'static str, options: &'static str, word: &'stat
 }
 
 /// All of them. `tests/tables/generate` puts the texts of `src/cli/help/` in this order.
-pub static VERBS: [Grammar; 12] = [
+pub static VERBS: [Grammar; 17] = [
     row(Verb::Top, "", "", ""),
     row(Verb::Hook, "hook", "", ""),
     row(Verb::HookStart, "hook start", record!(" --if-annotation --strict"), ""),
-    row(Verb::HookStop, "hook stop", "--report --dir --strict", ""),
+    row(Verb::HookStop, "hook stop", "--report --seccomp --dir --strict", ""),
     row(Verb::Run, "run", record!(" --output --color --quiet"), COMMAND),
     row(Verb::Attach, "attach", record!(""), "<target>"),
     row(Verb::Follow, "follow", "--with-runtime --color", "<id>"),
@@ -71,6 +85,21 @@ pub static VERBS: [Grammar; 12] = [
          --container-only --with-runtime --merge-log --color --dir",
         "[<recording>]",
     ),
+    row(Verb::Seccomp, "seccomp", "", ""),
+    row(
+        Verb::SeccompGenerate,
+        "seccomp generate",
+        "--runtime --no-new-privileges --portable --base --format --name --args --force --why --output --json --dir",
+        "[<recording>...]",
+    ),
+    row(
+        Verb::SeccompCheck,
+        "seccomp check",
+        "--runtime --no-new-privileges --json --dir",
+        "<profile> [<recording>...]",
+    ),
+    row(Verb::SeccompDiff, "seccomp diff", "--json", "<profile> <profile>"),
+    row(Verb::SeccompDenials, "seccomp denials", "--json --dir", "[<recording>]"),
     row(Verb::Doctor, "doctor", "--json --dir", ""),
     row(Verb::Gc, "gc", "--max-total --max-age --dir", ""),
 ];
@@ -90,14 +119,13 @@ pub fn find(arguments: &[OsString]) -> Result<(&'static Grammar, usize)> {
             _ => error.hint("--help tells what there is"),
         });
     };
-    match verb.verb {
-        Verb::Hook => Ok(match arguments.get(1).and_then(|word| word.to_str()) {
-            Some("start") => (of(Verb::HookStart), 2),
-            Some("stop") => (of(Verb::HookStop), 2),
-            _ => (verb, 1),
-        }),
-        _ => Ok((verb, 1)),
+    // A word that names a group, and the one behind it.
+    if matches!(verb.verb, Verb::Hook | Verb::Seccomp) {
+        let second = arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default();
+        let of_group = VERBS.iter().find(|known| words::split_once(known.name, " ") == Some((name, second)));
+        return Ok(of_group.map_or((verb, 1), |verb| (verb, 2)));
     }
+    Ok((verb, 1))
 }
 
 #[cfg(test)]
@@ -138,8 +166,8 @@ mod tests {
             for option in NAMES.split(' ').chain(short.iter().map(|name| &**name)) {
                 let is_taken = long.contains(option) || short.iter().any(|name| name == option);
                 // A word that it needs, and the value of an option that has one.
-                let word = if grammar.word.starts_with('<') { "word " } else { "" };
-                let words = ["", " 1"].map(|value| arguments(&(word.to_owned() + option + value)));
+                let word = "word ".repeat(grammar.needs());
+                let words = ["", " 1"].map(|value| arguments(&(word.clone() + option + value)));
                 let good = words.iter().filter(|words| read(grammar, words).is_ok()).count();
                 assert!(if is_taken { good >= 1 } else { good == 0 }, "{} {option}", grammar.name);
             }

@@ -70,6 +70,13 @@ pub struct ContainerMeta {
     pub name: String,
     /// Image where the engine said it.
     pub image: String,
+    /// Whether it may gain no privileges by execve: `yes` or `no`; empty where nothing told.
+    pub no_new_privileges: String,
+    /// The filter of system calls: its default action (`SCMP_ACT_ERRNO`), `none` where there is none, `filter` where
+    /// there is one that the kernel does not show; empty where nothing told.
+    pub seccomp: String,
+    /// Capabilities that its programs can have; empty where nothing told, too.
+    pub capabilities: Vec<String>,
 }
 
 /// The machine that was traced.
@@ -242,7 +249,17 @@ pub struct Meta {
 
 record!(Anchor { trace_ns: U64, realtime_ns: U64 });
 record!(CpuStats { cpu: U16, entries: U64, overrun: U64, commit_overrun: U64, dropped: U64, read: U64 });
-record!(ContainerMeta { id: Text, bundle: Text, pod: Text, namespace: Text, name: Text, image: Text });
+record!(ContainerMeta {
+    id: Text,
+    bundle: Text,
+    pod: Text,
+    namespace: Text,
+    name: Text,
+    image: Text,
+    no_new_privileges: Text,
+    seccomp: Text,
+    capabilities: Texts,
+});
 record!(HostMeta { node: Text, release: Text, version: Text, machine: Text, boot_id: Text, cpus: U16 });
 record!(OptionsMeta {
     mode: Text,

@@ -13,6 +13,7 @@
 //! what holds after a crash at each moment: docs/recording-format.md.
 
 mod call_counts;
+mod clock;
 mod damage;
 mod formats;
 mod meta;
@@ -23,6 +24,7 @@ mod stream;
 mod writer;
 
 pub use call_counts::{CallCount, CallCounts, NumberCount, ENTERS, NUMBERS_MAX, TWICE};
+pub use clock::Clock;
 pub use damage::Damage;
 pub use formats::{Formats, HEADER_EVENT, HEADER_PAGE};
 pub use meta::{
@@ -30,6 +32,6 @@ pub use meta::{
     ProfileMeta, Trimmed, FORMAT_VERSION, META_MAX,
 };
 pub use meta_file::MetaFile;
-pub use reader::{list_recordings, open_for_reading, Conservation, Recording, Segment};
+pub use reader::{list_recordings, open_for_reading, read_bounded, Conservation, Recording, Segment};
 pub use stream::{Counts, Item, Stream, Tail};
 pub use writer::{create_base, segment_name, SegmentWriter, Store};

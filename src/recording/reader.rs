@@ -76,7 +76,8 @@ pub(super) fn open_file(path: &Path) -> Result<File> {
     Err(Error::malformed(format!("{} is not a file", path.display()), None))
 }
 
-pub(super) fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
+/// Reads a regular file of at most `max` bytes.
+pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
     let bytes = sys::read_on(&open_file(path)?, max).map_err(|why| Error::io("read", path, why))?;
     if bytes.len() > max {
         return Err(Error::limit(format!("{} is larger than expected", path.display()), max as u64));

@@ -13,12 +13,11 @@ use super::logs::{LogCount, LogLine};
 use super::out::{push_hexes, Out, Who};
 use super::summary::{Row, Sums};
 use super::text::push_signal;
-use super::time::Clock;
 use super::{wall_span, Gate, Options, Outcome, Printer, Tally};
 use crate::calls::{Call, Cause, End, Lines, Note, Text, Texts, What};
 use crate::ids::Pid;
 use crate::json::{push_escaped, push_i64, push_u64, Json};
-use crate::recording::{EndState, Meta, Recording};
+use crate::recording::{Clock, EndState, Meta, Recording};
 use crate::syscalls;
 
 /// Version of the schema; grows when a reader of the old one would misread the new one.

@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::time::{rfc3339_prefix, Clock};
+use super::time::rfc3339_prefix;
 use super::{Options, Printer, Tally};
 use crate::calls::{Call, Lines, Note, Texts};
 use crate::error::{Error, Result};
 use crate::ids::Timestamp;
 use crate::record::{self, record};
-use crate::recording::{open_for_reading, Meta, Recording};
+use crate::recording::{open_for_reading, Clock, Meta, Recording};
 
 /// Longest line that is kept, bytes: Docker's parts of 16 KiB with every character escaped, and more.
 const LINE_MAX: usize = 256 << 10;

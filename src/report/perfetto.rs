@@ -14,14 +14,13 @@ use super::args::{each, registers};
 use super::out::{push_hex, Out};
 use super::protobuf::{begin, end, number, text};
 use super::text::{push_cause, push_errno, push_name, push_signal, returns_address};
-use super::time::Clock;
 use super::tracks::{Lane, Track, Tracks};
 use super::{Gate, Options, Printer, Tally};
 use crate::arch::Abi;
 use crate::calls::{Call, End, Lines, Note, Texts, What};
 use crate::ids::{CpuId, Pid, Timestamp};
 use crate::json::push_u64;
-use crate::recording::Meta;
+use crate::recording::{Clock, Meta};
 use crate::syscalls;
 use crate::tasks::Comm;
 

@@ -329,6 +329,7 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
     }
     buf.push(b'\n');
     footer::push_first_calls(buf, meta);
+    push_refused(buf, sums);
     if sums.mixed.is_some() {
         buf.extend_from_slice(b"# ");
         buf.extend_from_slice(counts::how(meta).as_bytes());
@@ -338,6 +339,21 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
         buf.extend_from_slice(counts::MIXED.as_bytes());
     }
     footer::push(buf, meta, options, outcome);
+}
+
+/// Which calls seccomp refused: the table has them among those that failed.
+fn push_refused(buf: &mut Vec<u8>, sums: &Sums<'_>) {
+    let mut before = "# refused or answered by seccomp: ";
+    for row in sums.rows.iter().filter(|row| row.refused > 0) {
+        buf.extend_from_slice(before.as_bytes());
+        push_name(buf, row.abi, row.nr);
+        buf.push(b' ');
+        push_u64(buf, row.refused);
+        before = ", ";
+    }
+    if before == ", " {
+        buf.push(b'\n');
+    }
 }
 
 /// A row up to the call's name.

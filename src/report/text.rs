@@ -10,14 +10,14 @@ use super::args::{push_args, push_late};
 use super::footer::push_first_calls;
 use super::logs::LogLine;
 use super::out::{push_hex, push_safe, push_safe_text, push_seconds, Colours, Out, Who, COLOURS, PLAIN};
-use super::time::{push_date, push_span, Clock, TimeOfDay};
+use super::time::{push_date, push_span, TimeOfDay};
 use super::values::{push_named, push_octal, push_target};
 use super::{Gate, Options, Printer, Tally};
 use crate::arch::Abi;
 use crate::calls::{Call, Cause, End, Lines, Note, Texts, What, RESULT};
 use crate::ids::{Pid, SyscallNr};
 use crate::json::{push_i64, push_u64};
-use crate::recording::Meta;
+use crate::recording::{Clock, Meta};
 use crate::syscalls::{self, Outcome};
 use crate::tasks::Comm;
 

@@ -8,12 +8,11 @@
 use std::path::Path;
 
 use super::logs::{LogCount, LogLine};
-use super::time::Clock;
 use super::{Options, Printer, Tally};
 use crate::calls::{Call, End, Lines, Note, Text, Texts, What};
 use crate::error::Result;
 use crate::ids::{Pid, Timestamp};
-use crate::recording::Meta;
+use crate::recording::{Clock, Meta};
 use crate::syscalls;
 
 /// Most lines that are not ended yet, each of another task or stream: more than tasks that write half lines at a time.

@@ -17,6 +17,11 @@ pub fn errno_text(errno: i32) -> Option<&'static str> {
     WORDS.word(STARTS, place(errno)?.checked_add(1)?)
 }
 
+/// 2 for `ENOENT`; the numbers that the kernel keeps for itself are not looked for.
+pub fn errno_number(name: &str) -> Option<i32> {
+    (1..=LAST as i32).find(|errno| errno_name(*errno) == Some(name))
+}
+
 /// Index of the name of `errno`; its text follows.
 fn place(errno: i32) -> Option<usize> {
     let nr = usize::try_from(errno).ok()?;

@@ -18,15 +18,18 @@ mod sets;
 mod sets_table;
 mod signal;
 mod signal_table;
+mod spellings;
+mod spellings_table;
 mod table;
 
 pub use args::{arguments, outcome, Argument, Arguments, Outcome, ARGUMENTS_MAX};
 pub use args_table::kind;
-pub use errno::{errno_name, errno_text};
+pub use errno::{errno_name, errno_number, errno_text};
 pub use list::{SyscallList, UnknownWord};
 pub use numbers::Numbers;
 pub use sets::{split, Word};
 pub use signal::{si_code_name, signal_name};
+pub use spellings::{each_of as each_spelling, OF_ARM, OF_X86_64};
 
 use core::cmp::Reverse;
 

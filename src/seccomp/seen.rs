@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Which calls recordings have: each once, with who made it first, and the values of the few arguments that rules are made of.
+//!
+//! Calls of the application are those behind the container's execve, of all tasks; those of the runtime are kept apart.
+
+use crate::arch::Abi;
+use crate::calls::{Call, End, Note, Steps};
+use crate::error::Result;
+use crate::ids::{Pid, SyscallNr, Timestamp};
+use crate::recording::{CallCounts, Recording};
+use crate::syscalls;
+use crate::tasks::Comm;
+
+use super::{arch_of, walk, Walked};
+
+/// Numbers that are told apart in one recording; a program that tries out all numbers must not fill the memory.
+pub const CALLS_MAX: usize = 2048;
+
+/// Values of one argument that are told apart: rules want a small closed set, and look at no more.
+pub const VALUES_MAX: usize = 64;
+
+/// The calls with an argument that rules are made of, and which argument it is. All are 32 bits wide in the kernel, what
+/// the registers' upper halves hold is the C library's whim (musl's ioctl extends the sign, glibc's does not).
+pub const LIMITED: [(&str, u32); 5] = [("socket", 0), ("clone", 0), ("prctl", 0), ("ioctl", 1), ("personality", 0)];
+
+/// Who made a call first, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First {
+    /// Trace clock.
+    pub ts: Timestamp,
+    /// The thread.
+    pub pid: Pid,
+    /// Its process; 0 where it is not known.
+    pub tgid: Pid,
+    /// Its name.
+    pub comm: Comm,
+}
+
+/// One call of a recording.
+#[derive(Clone, Debug)]
+pub struct SeenCall {
+    /// The ABI that the number is of.
+    pub abi: Abi,
+    /// The number.
+    pub nr: SyscallNr,
+    /// How often it was made.
+    pub calls: u64,
+    /// How often of these seccomp refused it.
+    pub refused: u64,
+    /// Who made it first; `None` in recordings that only have counts.
+    pub first: Option<First>,
+    /// The values of the argument in [`LIMITED`] and how often each came, by value; the last is one that finds no room.
+    pub values: Vec<(u32, u64)>,
+    /// Of some calls the arguments are not known, or there were too many values.
+    pub open: bool,
+}
+
+impl SeenCall {
+    /// Its name; `None` for a number that the ABI has no call for.
+    pub fn name(&self) -> Option<&'static str> {
+        syscalls::name(self.abi, self.nr)
+    }
+}
+
+/// The calls of one recording.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The application's, by ABI and number.
+    pub calls: Vec<SeenCall>,
+    /// How many calls the runtime made before.
+    pub runtime: u64,
+    /// Calls with numbers beyond [`CALLS_MAX`].
+    pub others: u64,
+}
+
+impl Seen {
+    /// Reads a recording.
+    pub fn of(recording: &Recording) -> Result<(Seen, Walked)> {
+        if recording.meta.counts_only() {
+            return Seen::of_counts(recording);
+        }
+        let mut seen = Seen::default();
+        let walked = walk(recording, &mut seen)?;
+        Ok((seen, walked))
+    }
+
+    /// What a recorder counted.
+    fn of_counts(recording: &Recording) -> Result<(Seen, Walked)> {
+        let counts = CallCounts::load(&recording.dir)?;
+        let mut seen = Seen { others: counts.others, ..Seen::default() };
+        if counts.started {
+            for call in counts.calls(arch_of(recording)?) {
+                if let Some(known) = seen.at(call.abi, call.nr) {
+                    known.calls += call.calls;
+                    known.open = true;
+                }
+            }
+        }
+        Ok((seen, Walked::of_counts(recording, &counts)))
+    }
+
+    /// The call's place; `None` where there are too many others.
+    fn at(&mut self, abi: Abi, nr: SyscallNr) -> Option<&mut SeenCall> {
+        let at = match self.calls.binary_search_by(|known| (known.abi, known.nr).cmp(&(abi, nr))) {
+            Ok(at) => at,
+            Err(_) if self.calls.len() >= CALLS_MAX => return None,
+            Err(at) => {
+                self.calls.insert(at, SeenCall::new(abi, nr));
+                at
+            }
+        };
+        self.calls.get_mut(at)
+    }
+}
+
+impl SeenCall {
+    /// A call that was not made yet.
+    pub fn new(abi: Abi, nr: SyscallNr) -> SeenCall {
+        SeenCall { abi, nr, calls: 0, refused: 0, first: None, values: Vec::new(), open: false }
+    }
+
+    /// Takes the value of an argument, `times` times.
+    pub fn add_value(&mut self, value: u32, times: u64) {
+        match self.values.binary_search_by_key(&value, |(known, _)| *known) {
+            Ok(at) => {
+                if let Some((_, count)) = self.values.get_mut(at) {
+                    *count += times;
+                }
+            }
+            Err(_) if self.values.len() >= VALUES_MAX => self.open = true,
+            Err(at) => self.values.insert(at, (value, times)),
+        }
+    }
+}
+
+/// Which argument of the call rules are made of.
+pub fn limited_argument(name: &str) -> Option<u32> {
+    LIMITED.iter().find(|(known, _)| *known == name).map(|(_, index)| *index)
+}
+
+impl Steps for Seen {
+    fn opened(&mut self, call: &Call) -> u64 {
+        if call.runtime {
+            self.runtime += 1;
+            return 0;
+        }
+        let Some(known) = self.at(call.abi, call.nr) else {
+            self.others += 1;
+            return 0;
+        };
+        known.calls += 1;
+        known.refused += u64::from(call.end == End::Refused);
+        if known.first.is_none() {
+            let Call { entered: ts, pid, tgid, comm, .. } = *call;
+            known.first = Some(First { ts, pid, tgid, comm });
+        }
+        // A name is looked for once, then the values tell that there is an argument to follow.
+        if known.calls == 1 || !known.values.is_empty() {
+            if let Some(index) = known.name().and_then(limited_argument) {
+                match call.end {
+                    End::Open => known.add_value(call.args.get(index as usize).copied().unwrap_or(0) as u32, 1),
+                    _ => known.open = true,
+                }
+            }
+        }
+        0
+    }
+
+    fn closed(&mut self, _: u64, _: &Call) {}
+
+    fn note(&mut self, _: Note) {}
+}
