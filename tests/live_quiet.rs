@@ -14,6 +14,8 @@ use std::path::Path;
 use ftrace_analyzer::arch::Arch;
 use ftrace_analyzer::syscalls;
 use live::{wait_for, Cc, Live, Runc, Work32, BOARD, TRACING};
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
 use serde_json::{json, Value};
 
 /// The calls that `work firsts` makes once each; their arguments are -1, 0, 0.
@@ -172,6 +174,56 @@ fn a_steady_container_writes_next_to_nothing_and_what_comes_late_is_there_with_i
     let table = live.bin(&["report", &id, "--format", "summary"]).expect_code(0).stdout;
     assert!(table.contains("\n# mode profile: of each call the first ones only"), "{table}");
     assert_eq!(lines[0]["profile"]["narrowed_past"], false, "{}", lines[0]);
+}
+
+#[test]
+fn a_running_one_is_followed_and_filters_of_calls_are_refused() {
+    let Some(live) = Live::new("a_running_one_is_followed_and_filters_of_calls_are_refused", &[Runc, Cc]) else {
+        return;
+    };
+    for option in [&["--errors-only"][..], &["--syscalls", "read"]] {
+        let words = [&["attach", "--mode", "profile"], option, &["pid:1"]].concat();
+        assert!(live.bin(&words).expect_code(2).stderr.contains("mode profile"));
+    }
+    let id = live.id();
+    let bundle = bundle(&live, "profile", &["sh", "-c", &then("work loop 10", "work first; work first; sleep 0.2")]);
+    live.start_container(&bundle, &id);
+    wait_until(&live, &id, "the first narrowing", narrowed);
+    let mut follow = live.start(&["follow", &id], "followed");
+    wait_for("its first lines", || {
+        fs::read_to_string(live.path("followed")).unwrap().contains("execve(").then_some(())
+    });
+    go(&bundle);
+    assert!(live::wait(&mut follow, "follow").success());
+    let followed = fs::read_to_string(live.path("followed")).unwrap();
+    assert_eq!(followed.matches("getsid(123456").count(), 2, "{followed}");
+    live.expect_nothing_left();
+}
+
+#[test]
+fn what_a_killed_recorder_left_is_saved() {
+    let Some(live) = Live::new("what_a_killed_recorder_left_is_saved", &[Runc, Cc]) else { return };
+    let id = live.id();
+    let bundle = bundle(&live, "profile", &["sh", "-c", &then("work loop 10", "work first; sleep 1000 & wait")]);
+    live.start_container(&bundle, &id);
+    wait_until(&live, &id, "the first narrowing", narrowed);
+    let recorder = live.recorder(&id).unwrap()["recorder_pid"].as_i64().unwrap();
+    kill(Pid::from_raw(recorder as i32), Signal::SIGKILL).unwrap();
+    wait_for("its end", || {
+        fs::read_to_string(format!("/proc/{recorder}/stat")).map_or(true, |stat| stat.contains(") Z ")).then_some(())
+    });
+    go(&bundle);
+    let init = live.init_pid(&id);
+    wait_for("the late call", || {
+        let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).ok()?;
+        let line = fs::read_to_string(format!("/proc/{}/cmdline", children.trim())).ok()?;
+        line.contains("1000").then_some(())
+    });
+    live.bin(&["gc"]);
+    let lines = live.report_json(&id, &[]);
+    assert_eq!(lines.iter().filter(|line| line["name"] == "getsid").count(), 1);
+    assert_eq!((&lines[0]["profile"]["abi"], &lines.last().unwrap()["state"]), (&json!(NATIVE), &json!("cut")));
+    live.oci(Runc, &["delete", "--force", &id]);
 }
 
 #[test]
