@@ -55,6 +55,9 @@ static KEPT: [[SyscallNr; 4]; 4] = [[59, 322, 60, 231], [11, 358, 1, 252], [221,
 /// sigreturn and rt_sigreturn, which leave with the number -1, and seccomp, by ABI.
 static OTHERS: [[SyscallNr; 3]; 4] = [[NO_CALL, 15, 317], [119, 173, 354], [NO_CALL, 139, 277], [119, 173, 383]];
 
+/// How many there are in [`LIMITED`].
+const LIMITED_LEN: usize = 6;
+
 /// The place of prctl in [`LIMITED`].
 const PRCTL: usize = 2;
 
@@ -62,7 +65,7 @@ const PRCTL: usize = 2;
 const SET_SECCOMP: u64 = 22;
 
 /// Calls with an argument that rules are made of, and their numbers by ABI.
-static LIMITED: [(&str, [SyscallNr; 4]); 6] = [
+static LIMITED: [(&str, [SyscallNr; 4]); LIMITED_LEN] = [
     ("ioctl", [16, 54, 29, 54]),
     ("clone", [56, 120, 220, 120]),
     ("prctl", [157, 172, 167, 172]),
@@ -100,7 +103,7 @@ pub(super) struct Quiet {
     known: Numbers,
     excluded: Numbers,
     /// How often those of [`LIMITED`] were called.
-    limited: [u16; LIMITED.len()],
+    limited: [u16; LIMITED_LEN],
     /// Tasks whose last call had the number of the other ABI's exit_group.
     leaving: Tasks,
     /// Some task may have a filter of seccomp's.
@@ -136,7 +139,7 @@ impl Quiet {
             given_up: false,
             known: Numbers::default(),
             excluded: Numbers::default(),
-            limited: [0; LIMITED.len()],
+            limited: [0; LIMITED_LEN],
             leaving: Tasks::default(),
             confined: false,
             pending: false,

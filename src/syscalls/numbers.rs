@@ -5,8 +5,8 @@ use crate::ids::SyscallNr;
 
 use super::ARM_PRIVATE;
 
-/// Numbers below this have a place: twice as many as any machine has calls.
-const ORDINARY_END: SyscallNr = 1023;
+/// Numbers up to this one have a place: twice as many as any machine has calls.
+const ORDINARY_LAST: SyscallNr = 1022;
 
 /// The first of the 64 numbers among which ARM's private calls are.
 const PRIVATE_FIRST: SyscallNr = ARM_PRIVATE - 1;
@@ -29,7 +29,7 @@ impl Default for Numbers {
 #[inline]
 fn place(nr: SyscallNr) -> Option<(usize, u64)> {
     let at = match nr {
-        -1..ORDINARY_END => nr + 1,
+        -1..=ORDINARY_LAST => nr + 1,
         _ if (PRIVATE_FIRST..PRIVATE_FIRST + 64).contains(&nr) => nr - PRIVATE_FIRST + 1024,
         _ => return None,
     };
