@@ -72,6 +72,9 @@ impl Source {
     }
 }
 
+/// How one of those begins, which by itself is nothing against replaying what there is.
+pub(super) const UNDER_PROFILE: &str = "the container ran under a seccomp profile";
+
 /// What speaks against a profile from this recording, as sentences.
 fn unfit(recording: &Recording, seen: &Seen, walked: &Walked, killed: bool) -> Vec<String> {
     let meta = &recording.meta;
@@ -93,10 +96,7 @@ fn unfit(recording: &Recording, seen: &Seen, walked: &Walked, killed: bool) -> V
     told(meta.options.errors_only, &["only failed calls were recorded: --errors-only"]);
     let filter = meta.container.seccomp.as_str();
     let allows = matches!(filter, "" | "none" | "SCMP_ACT_ALLOW" | "SCMP_ACT_LOG");
-    told(
-        !allows,
-        &["the container ran under a seccomp profile (", filter, "): what it does where that refuses is not known"],
-    );
+    told(!allows, &[UNDER_PROFILE, " (", filter, "): what it does where that refuses is not known"]);
     let refused = seen.calls.iter().fold(0, |sum, call| sum + call.refused);
     told(
         allows && refused > 0,
@@ -202,16 +202,16 @@ fn add_table(names: &mut Vec<Named>, abis: &[Abi], table: &mut dyn Iterator<Item
 }
 
 /// Whether the container runs under no-new-privileges, by what the recordings say: with none that does not, it does.
-fn no_new_privileges(sources: &[Source]) -> bool {
+pub(super) fn no_new_privileges(sources: &[Source]) -> bool {
     let told = |meta: &Meta| meta.container.no_new_privileges == "yes";
     !sources.is_empty() && sources.iter().all(|source| told(&source.recording.meta))
 }
 
 /// Which recording, and who made the call there first.
-type Origin = (usize, Option<First>);
+pub(super) type Origin = (usize, Option<First>);
 
 /// Whether one was before the other by the wall clock; what has no time comes last.
-fn is_earlier(sources: &[Source], (at, first): Origin, known: Option<Origin>) -> bool {
+pub(super) fn is_earlier(sources: &[Source], (at, first): Origin, known: Option<Origin>) -> bool {
     let time =
         |at: usize, first: First| sources.get(at).map(|source| Clock::new(&source.recording.meta).realtime(first.ts));
     match (first, known) {
