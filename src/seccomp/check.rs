@@ -4,14 +4,15 @@
 //! Calls of the container are judged one by one where their arguments matter, else by kind. What the runtime called is not
 //! looked at: another version calls other things, so its table is held against the profile instead.
 
-use crate::arch::{kernel_version, Abi};
+use crate::arch::Abi;
 use crate::calls::{Call, End, Note, Steps};
 use crate::error::Result;
 use crate::ids::SyscallNr;
 use crate::json::Json;
 use crate::syscalls::{each_spelling, number};
 
-use super::effect::{Effects, Machine};
+use super::base::machine_of;
+use super::effect::Effects;
 use super::generate::{is_earlier, no_new_privileges, Source, UNDER_PROFILE};
 use super::profile::{Action, Profile};
 use super::runtimes::{needed, Runtime};
@@ -95,11 +96,7 @@ impl Check {
         check.no_new_privileges = under_no_new_privileges.unwrap_or_else(|| no_new_privileges(sources));
         for (recording, source) in sources.iter().enumerate() {
             let meta = &source.recording.meta;
-            let mut machine = Machine::usual(super::arch_of(&source.recording)?, runtime);
-            machine.kernel = kernel_version(&meta.host.release);
-            if !meta.container.capabilities.is_empty() {
-                machine.caps = Some(meta.container.capabilities.clone());
-            }
+            let machine = machine_of(&source.recording, runtime)?;
             let effects = Effects::new(profile, &machine, what)?;
             check.need(&effects, machine.arch.native_abi(), runtime);
             check.is_whole &= incomplete(source).next().is_none();

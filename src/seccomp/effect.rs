@@ -40,7 +40,7 @@ impl Machine {
     }
 
     /// Whether a rule holds here.
-    fn takes(&self, rule: &Rule) -> bool {
+    pub(super) fn takes(&self, rule: &Rule) -> bool {
         let has = |cap: &String| match &self.caps {
             Some(caps) => caps.contains(cap),
             None => words::position(DEFAULT_CAPS, cap).is_some(),

@@ -10,14 +10,13 @@ use crate::error::{exit, Error, Kind, Result};
 use crate::recording::{Clock, EndState, Meta, Recording};
 use crate::syscalls::{each_spelling, number, OF_ARM, OF_X86_64};
 
+use super::base::{Base, Cover};
+use super::effect::ENOSYS;
 use super::limits::Limit;
 use super::profile::{Action, Condition, Profile, Rule, MASKED};
 use super::runtimes::{needed, of_programs, Runtime};
 use super::seen::{limited_argument, First, Seen, SeenCall};
 use super::{arch_of, limits, Walked};
-
-/// What calls that are not named fail with.
-pub const ENOSYS: u16 = 38;
 
 /// What is wanted of a profile.
 #[derive(Clone, Copy, Debug)]
@@ -284,33 +283,37 @@ pub fn generate(sources: &[Source], wish: &Wish<'_>) -> Result<Made> {
     if wish.args {
         made.limits = limits::find(sources, names);
     }
-    made.profile = put_together(&mut made, &arches, wish.base)?;
+    made.profile = put_together(&mut made, &arches, sources, wish)?;
     Ok(made)
 }
 
 /// The rules, on top of the base's.
-fn put_together(made: &mut Made, arches: &[Arch], base: Option<&Profile>) -> Result<Profile> {
-    let mut profile = base.cloned().unwrap_or_else(|| Profile {
-        defaultAction: Action::Errno(0).name().to_owned(),
-        defaultErrnoRet: i64::from(ENOSYS),
-        ..Profile::default()
-    });
+fn put_together(made: &mut Made, arches: &[Arch], sources: &[Source], wish: &Wish<'_>) -> Result<Profile> {
+    let base = wish.base.map(|base| Base::new(base, sources, arches, wish.runtime)).transpose()?;
+    let mut profile = match &base {
+        Some(base) => base.profile.clone(),
+        None => Profile {
+            defaultAction: Action::Errno(0).name().to_owned(),
+            defaultErrnoRet: i64::from(ENOSYS),
+            ..Profile::default()
+        },
+    };
     for name in arches.iter().flat_map(|arch| architectures(*arch).split(' ')) {
         if !profile.architectures.iter().any(|known| known == name) {
             profile.architectures.push(name.to_owned());
         }
     }
-    let default = profile.default_action("the base profile")?;
-    let mut allowed = Rule { action: Action::Allow.name().to_owned(), ..Rule::default() };
+    let mut allowed = allowed_rule();
     let mut limited = Vec::new();
     for named in &made.names {
-        let mut rules = profile.syscalls.iter().filter(|rule| rule.is_about(named.name));
-        // A rule of the base that refuses is somebody's decision; one that allows under conditions is widened.
-        if let Some(rule) = rules.find(|rule| rule.what("").map_or(true, |action| !action.allows())) {
-            if rule.args.is_empty() {
+        match base.as_ref().map_or(Cover::Open, |base| base.covers(sources, named)) {
+            Cover::Allowed => continue,
+            // That is somebody's decision.
+            Cover::Refused => {
                 made.refused_by_base.push(named.name);
                 continue;
             }
+            Cover::Open => {}
         }
         let limit = made.limits.iter().find(|limit| limit.name == named.name && limit.why.is_empty());
         let Some(limit) = limit else {
@@ -327,15 +330,15 @@ fn put_together(made: &mut Made, arches: &[Arch], base: Option<&Profile>) -> Res
             limited.push(Rule { names: vec![named.name.to_owned()], args, ..allowed_rule() });
         }
     }
-    // Runtimes refuse or ignore rules that say what the default says.
-    if !default.allows() {
-        for rule in &mut profile.syscalls {
-            rule.names.retain(|name| !allowed.names.contains(name));
-        }
-        profile.syscalls.retain(|rule| !rule.names.is_empty());
-        profile.syscalls.insert(0, allowed);
-        profile.syscalls.append(&mut limited);
+    // One rule for each name: conditions beside a rule without would contradict it.
+    for rule in &mut profile.syscalls {
+        rule.names.retain(|name| !allowed.names.contains(name));
     }
+    profile.syscalls.retain(|rule| !rule.names.is_empty());
+    if !allowed.names.is_empty() {
+        profile.syscalls.insert(0, allowed);
+    }
+    profile.syscalls.append(&mut limited);
     Ok(profile)
 }
 

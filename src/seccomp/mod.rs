@@ -3,6 +3,7 @@
 //!
 //! Features read recordings and nothing else, as reports do. What a profile means stands in docs/seccomp.md.
 
+mod base;
 mod check;
 mod denials;
 mod diff;
