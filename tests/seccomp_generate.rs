@@ -299,6 +299,55 @@ fn a_base_keeps_what_it_allows_and_what_it_refuses() {
 }
 
 #[test]
+fn dockers_default_as_a_base_is_decided_for_the_machine_and_widened_only_where_it_refuses() {
+    let source = container(
+        "generate-docker",
+        |_| {},
+        |log| {
+            // personality(0) is allowed under a condition, mount wants a capability, getpid is plain.
+            for (nr, argument) in [(135, 0), (165, 0), (39, 0)] {
+                log.call(0, 100, nr, &[argument], 1, 0).after(1);
+            }
+        },
+    );
+    let odd = |log: &mut Synthetic| {
+        log.call(0, 100, 135, &[99], 1, 0);
+    };
+    let odd = container("generate-docker-odd", |_| {}, odd);
+    let mount = |log: &mut Synthetic| {
+        log.call(0, 100, 165, &[0], 1, 0);
+    };
+    let admin =
+        container("generate-docker-admin", |meta| meta.container.capabilities = vec!["CAP_SYS_ADMIN".into()], mount);
+    let base = Profile::parse(include_bytes!("seccomp/docker-20.10.24.json"), "Docker's").unwrap();
+    let wish = Wish { base: Some(&base), runtime: Runtime::Runc, ..PLAIN };
+    let made = |source: &Source| profile(&generate(std::slice::from_ref(source), &wish).unwrap());
+    let rules_about = |profile: &Value, name: &str| -> Vec<bool> {
+        let rules = profile["syscalls"].as_array().unwrap().iter();
+        let about = rules.filter(|rule| rule["names"].as_array().unwrap().iter().any(|known| known == name));
+        about.map(|rule| !rule["args"].is_null()).collect()
+    };
+    let with = made(&source);
+    for rule in with["syscalls"].as_array().unwrap() {
+        let members: Vec<&String> = rule.as_object().unwrap().keys().collect();
+        assert!(
+            members.iter().all(|member| ["action", "args", "errnoRet", "names"].contains(&member.as_str())),
+            "{rule}"
+        );
+    }
+    assert_eq!(with["architectures"], serde_json::json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]));
+    assert!(with["archMap"].is_null());
+    // The conditions stay where they let pass what was seen.
+    assert!(rules_about(&with, "personality").len() > 1 && rules_about(&with, "personality").iter().all(|args| *args));
+    assert_eq!(rules_about(&with, "mount"), [false]);
+    assert_eq!(rules_about(&with, "getpid"), [false]);
+    // What the machine or the capabilities rule out is gone.
+    assert!(rules_about(&with, "bpf").is_empty() && rules_about(&with, "s390_pci_mmio_read").is_empty());
+    assert_eq!(rules_about(&made(&admin), "bpf"), [false]);
+    assert_eq!(rules_about(&made(&odd), "personality"), [false]);
+}
+
+#[test]
 fn the_same_recordings_give_the_same_bytes_and_the_file_beside_tells_the_rest() {
     let make = |name: &str| {
         container(

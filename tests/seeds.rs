@@ -143,6 +143,46 @@ fn states() -> Vec<(String, Vec<u8>)> {
     .into()
 }
 
+/// For the target `profile`: what each loader has of its own, and what none takes.
+fn profiles() -> Vec<(String, Vec<u8>)> {
+    let rule = |rest: &str| format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{rest}]}}"#);
+    let args =
+        |rest: &str| rule(&format!(r#"{{"names":["socket","clone"],"action":"SCMP_ACT_ALLOW","args":[{rest}]}}"#));
+    let all = [
+        (
+            "oci",
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,"architectures":["SCMP_ARCH_AARCH64",
+            "SCMP_ARCH_ARM"],"flags":["SECCOMP_FILTER_FLAG_LOG"],"listenerPath":"/x","listenerMetadata":"y","syscalls":[
+            {"names":["read","set_tls"],"action":"SCMP_ACT_ALLOW"},{"names":["dup"],"action":"SCMP_ACT_TRACE",
+            "errnoRet":5}]}"#
+                .to_owned(),
+        ),
+        (
+            "docker",
+            r#"{"defaultAction":"SCMP_ACT_KILL","defaultErrno":"ENOSYS","archMap":[{"architecture":"SCMP_ARCH_X86_64",
+            "subArchitectures":["SCMP_ARCH_X86","SCMP_ARCH_X32"]}],"syscalls":[{"name":"socket","action":"SCMP_ACT_ERRNO",
+            "errno":"EINVAL","includes":{"caps":["CAP_KILL"],"arches":["amd64"],"minKernel":"4.8"},"excludes":{"caps":
+            ["CAP_SYS_ADMIN"]}}]}"#
+                .to_owned(),
+        ),
+        ("bundle", r#"{"linux":{"seccomp":{"defaultAction":"SCMP_ACT_LOG","syscalls":null}}}"#.to_owned()),
+        ("masked", args(r#"{"index":0,"value":2114060288,"valueTwo":0,"op":"SCMP_CMP_MASKED_EQ"}"#)),
+        ("alternatives", args(r#"{"index":0,"value":1,"op":"SCMP_CMP_NE"},{"index":0,"value":3,"op":"SCMP_CMP_GE"}"#)),
+        ("joined", args(r#"{"index":1,"value":4294967296,"op":"SCMP_CMP_LT"},{"index":5,"value":3,"op":"SCMP_CMP_GT"}"#)),
+        ("no-such-argument", args(r#"{"index":6,"value":1,"op":"SCMP_CMP_EQ"}"#)),
+        ("no-such-action", rule(r#"{"names":["read"],"action":"SCMP_ACT_NONE"}"#)),
+        (
+            "contradiction",
+            rule(
+                r#"{"names":["dup"],"action":"SCMP_ACT_LOG","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]},
+                {"names":["dup"],"action":"SCMP_ACT_TRAP","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]}"#,
+            ),
+        ),
+        ("no-default", r#"{"syscalls":[]}"#.to_owned()),
+    ];
+    all.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect()
+}
+
 /// For the target `recording`: its head tells the form.
 fn recordings() -> Vec<(String, Vec<u8>)> {
     let page = |make: &dyn Fn(&mut Synth)| {
@@ -190,8 +230,13 @@ fn recordings() -> Vec<(String, Vec<u8>)> {
 #[test]
 fn seeds_are_what_the_builder_and_the_captures_give() {
     let update = std::env::var_os("UPDATE_SEEDS").is_some();
-    for (target, seeds) in [("page", pages()), ("format", formats()), ("state", states()), ("recording", recordings())]
-    {
+    for (target, seeds) in [
+        ("page", pages()),
+        ("format", formats()),
+        ("state", states()),
+        ("profile", profiles()),
+        ("recording", recordings()),
+    ] {
         let dir = tests().join("fuzz/seeds").join(target);
         for (name, bytes) in seeds {
             let path = dir.join(name);

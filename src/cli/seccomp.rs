@@ -146,13 +146,44 @@ pub fn write_for_hook(dir: &Path, to: &Path) -> Result<()> {
 }
 
 /// `seccomp check`.
-pub fn check(_args: &Args<'_>) -> Result<u8> {
-    Err(Error::unsupported("seccomp check"))
+pub fn check(args: &Args<'_>) -> Result<u8> {
+    let (runtime, no_new_privileges) = runtime_of(args, "any")?;
+    let path = args.word.unwrap_or_default();
+    let profile = read_profile(path)?;
+    let sources = sources(args, &args.more)?;
+    let check = seccomp::Check::run(&profile, path, &sources, runtime, no_new_privileges)?;
+    if args.has(Opt::Json) {
+        let mut json = Json::new();
+        seccomp::write_check(&mut json, path, &sources, runtime, &check);
+        out::print(json.as_bytes())?;
+    } else {
+        let mut text = Vec::new();
+        seccomp::push_check(&mut text, &sources, runtime, &check);
+        out::print(&text)?;
+    }
+    Ok(match check.refuses() {
+        true => exit::FAILED,
+        false if check.is_partial() => exit::PARTIAL,
+        false => exit::OK,
+    })
 }
 
 /// `seccomp diff`.
-pub fn diff(_args: &Args<'_>) -> Result<u8> {
-    Err(Error::unsupported("seccomp diff"))
+pub fn diff(args: &Args<'_>) -> Result<u8> {
+    let words = words(args);
+    let [a, b] = words[..] else { return Err(Error::usage("two profiles are compared")) };
+    let profiles = [&read_profile(a)?, &read_profile(b)?];
+    let diff = seccomp::Diff::of(profiles, [a, b])?;
+    if args.has(Opt::Json) {
+        let mut json = Json::new();
+        seccomp::write_diff(&mut json, [a, b], &diff);
+        out::print(json.as_bytes())?;
+    } else {
+        let mut text = Vec::new();
+        seccomp::push_diff(&mut text, [a, b], &diff);
+        out::print(&text)?;
+    }
+    Ok(if diff.is_same() { exit::OK } else { exit::FAILED })
 }
 
 /// `seccomp denials`.

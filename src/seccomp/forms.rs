@@ -8,7 +8,8 @@
 use crate::json::{push_u64, Json};
 use crate::syscalls::errno_name;
 
-use super::generate::{Made, ENOSYS};
+use super::effect::ENOSYS;
+use super::generate::Made;
 use super::profile::Profile;
 
 /// The files there are.

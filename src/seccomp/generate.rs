@@ -10,14 +10,13 @@ use crate::error::{exit, Error, Kind, Result};
 use crate::recording::{Clock, EndState, Meta, Recording};
 use crate::syscalls::{each_spelling, number, OF_ARM, OF_X86_64};
 
+use super::base::{Base, Cover};
+use super::effect::ENOSYS;
 use super::limits::Limit;
 use super::profile::{Action, Condition, Profile, Rule, MASKED};
 use super::runtimes::{needed, of_programs, Runtime};
 use super::seen::{limited_argument, First, Seen, SeenCall};
 use super::{arch_of, limits, Walked};
-
-/// What calls that are not named fail with.
-pub const ENOSYS: u16 = 38;
 
 /// What is wanted of a profile.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +71,9 @@ impl Source {
     }
 }
 
+/// How one of those begins, which by itself is nothing against replaying what there is.
+pub(super) const UNDER_PROFILE: &str = "the container ran under a seccomp profile";
+
 /// What speaks against a profile from this recording, as sentences.
 fn unfit(recording: &Recording, seen: &Seen, walked: &Walked, killed: bool) -> Vec<String> {
     let meta = &recording.meta;
@@ -93,10 +95,7 @@ fn unfit(recording: &Recording, seen: &Seen, walked: &Walked, killed: bool) -> V
     told(meta.options.errors_only, &["only failed calls were recorded: --errors-only"]);
     let filter = meta.container.seccomp.as_str();
     let allows = matches!(filter, "" | "none" | "SCMP_ACT_ALLOW" | "SCMP_ACT_LOG");
-    told(
-        !allows,
-        &["the container ran under a seccomp profile (", filter, "): what it does where that refuses is not known"],
-    );
+    told(!allows, &[UNDER_PROFILE, " (", filter, "): what it does where that refuses is not known"]);
     let refused = seen.calls.iter().fold(0, |sum, call| sum + call.refused);
     told(
         allows && refused > 0,
@@ -202,16 +201,16 @@ fn add_table(names: &mut Vec<Named>, abis: &[Abi], table: &mut dyn Iterator<Item
 }
 
 /// Whether the container runs under no-new-privileges, by what the recordings say: with none that does not, it does.
-fn no_new_privileges(sources: &[Source]) -> bool {
+pub(super) fn no_new_privileges(sources: &[Source]) -> bool {
     let told = |meta: &Meta| meta.container.no_new_privileges == "yes";
     !sources.is_empty() && sources.iter().all(|source| told(&source.recording.meta))
 }
 
 /// Which recording, and who made the call there first.
-type Origin = (usize, Option<First>);
+pub(super) type Origin = (usize, Option<First>);
 
 /// Whether one was before the other by the wall clock; what has no time comes last.
-fn is_earlier(sources: &[Source], (at, first): Origin, known: Option<Origin>) -> bool {
+pub(super) fn is_earlier(sources: &[Source], (at, first): Origin, known: Option<Origin>) -> bool {
     let time =
         |at: usize, first: First| sources.get(at).map(|source| Clock::new(&source.recording.meta).realtime(first.ts));
     match (first, known) {
@@ -284,33 +283,37 @@ pub fn generate(sources: &[Source], wish: &Wish<'_>) -> Result<Made> {
     if wish.args {
         made.limits = limits::find(sources, names);
     }
-    made.profile = put_together(&mut made, &arches, wish.base)?;
+    made.profile = put_together(&mut made, &arches, sources, wish)?;
     Ok(made)
 }
 
 /// The rules, on top of the base's.
-fn put_together(made: &mut Made, arches: &[Arch], base: Option<&Profile>) -> Result<Profile> {
-    let mut profile = base.cloned().unwrap_or_else(|| Profile {
-        defaultAction: Action::Errno(0).name().to_owned(),
-        defaultErrnoRet: i64::from(ENOSYS),
-        ..Profile::default()
-    });
+fn put_together(made: &mut Made, arches: &[Arch], sources: &[Source], wish: &Wish<'_>) -> Result<Profile> {
+    let base = wish.base.map(|base| Base::new(base, sources, arches, wish.runtime)).transpose()?;
+    let mut profile = match &base {
+        Some(base) => base.profile.clone(),
+        None => Profile {
+            defaultAction: Action::Errno(0).name().to_owned(),
+            defaultErrnoRet: i64::from(ENOSYS),
+            ..Profile::default()
+        },
+    };
     for name in arches.iter().flat_map(|arch| architectures(*arch).split(' ')) {
         if !profile.architectures.iter().any(|known| known == name) {
             profile.architectures.push(name.to_owned());
         }
     }
-    let default = profile.default_action("the base profile")?;
-    let mut allowed = Rule { action: Action::Allow.name().to_owned(), ..Rule::default() };
+    let mut allowed = allowed_rule();
     let mut limited = Vec::new();
     for named in &made.names {
-        let mut rules = profile.syscalls.iter().filter(|rule| rule.is_about(named.name));
-        // A rule of the base that refuses is somebody's decision; one that allows under conditions is widened.
-        if let Some(rule) = rules.find(|rule| rule.what("").map_or(true, |action| !action.allows())) {
-            if rule.args.is_empty() {
+        match base.as_ref().map_or(Cover::Open, |base| base.covers(sources, named)) {
+            Cover::Allowed => continue,
+            // That is somebody's decision.
+            Cover::Refused => {
                 made.refused_by_base.push(named.name);
                 continue;
             }
+            Cover::Open => {}
         }
         let limit = made.limits.iter().find(|limit| limit.name == named.name && limit.why.is_empty());
         let Some(limit) = limit else {
@@ -327,15 +330,15 @@ fn put_together(made: &mut Made, arches: &[Arch], base: Option<&Profile>) -> Res
             limited.push(Rule { names: vec![named.name.to_owned()], args, ..allowed_rule() });
         }
     }
-    // Runtimes refuse or ignore rules that say what the default says.
-    if !default.allows() {
-        for rule in &mut profile.syscalls {
-            rule.names.retain(|name| !allowed.names.contains(name));
-        }
-        profile.syscalls.retain(|rule| !rule.names.is_empty());
-        profile.syscalls.insert(0, allowed);
-        profile.syscalls.append(&mut limited);
+    // One rule for each name: conditions beside a rule without would contradict it.
+    for rule in &mut profile.syscalls {
+        rule.names.retain(|name| !allowed.names.contains(name));
     }
+    profile.syscalls.retain(|rule| !rule.names.is_empty());
+    if !allowed.names.is_empty() {
+        profile.syscalls.insert(0, allowed);
+    }
+    profile.syscalls.append(&mut limited);
     Ok(profile)
 }
 

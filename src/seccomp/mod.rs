@@ -3,7 +3,11 @@
 //!
 //! Features read recordings and nothing else, as reports do. What a profile means stands in docs/seccomp.md.
 
+mod base;
+mod check;
 mod denials;
+mod diff;
+mod effect;
 mod forms;
 mod generate;
 mod limits;
@@ -11,13 +15,18 @@ mod profile;
 pub mod runtimes;
 mod seen;
 mod sources;
+mod verdict;
 
+pub use check::{push_check, write_check, Check, Finding};
 pub use denials::{push_table as push_denials, write as write_denials, Denial, Denials};
+pub use diff::{push_diff, write_diff, Diff, Difference, Kind};
+pub use effect::{Branch, Effects, Machine, Test};
 pub use forms::{write as write_profile, Form};
 pub use generate::{check_fit, generate, Made, Named, Source, Wish};
 pub use profile::{Action, ArchMap, Condition, Profile, Rule, Selector, EPERM, MASKED, PROFILE_MAX};
 pub use seen::{First, Seen, SeenCall};
 pub use sources::{push_remarks, push_why, write_sources, write_why};
+pub use verdict::Verdict;
 
 use crate::arch::{Abi, Arch};
 use crate::calls::{Prepass, Steps, Tracker};
