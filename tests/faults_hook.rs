@@ -112,7 +112,7 @@ fn options_that_are_none_are_named_in_the_log_and_forgiven() {
     let case = Case::new("options");
     let options: [(&[&[u8]], &str); 5] = [
         (&[b"--no-such-option"], "--no-such-option"),
-        (&[b"--mode", b"sometimes"], "there are continuous, flight and count"),
+        (&[b"--mode", b"sometimes"], "there are continuous, flight, profile and count"),
         (&[b"--buffer-size-kb", b"many"], "write KiB per CPU"),
         (&[b"--dir", b"\xff\xfe"], "not UTF-8"),
         (&[b"extra"], "extra"),
