@@ -203,7 +203,8 @@ fn recordings_that_can_not_give_a_whole_profile_are_refused_with_the_reason() {
     let fit = container("generate-fit", |_| {}, |_| {});
     assert_eq!(refusal(std::slice::from_ref(&fit)), "");
     type Change = fn(&mut Meta);
-    let changes: [(&str, Change, &str); 7] = [
+    let changes: [(&str, Change, &str); 8] = [
+        ("mixed", |meta| meta.profile.narrowed_past = true, "another ABI"),
         ("filtered", |meta| meta.options.syscalls = "read".into(), "--syscalls read"),
         ("errors", |meta| meta.options.errors_only = true, "--errors-only"),
         (

@@ -92,6 +92,8 @@ fn unfit(recording: &Recording, seen: &Seen, walked: &Walked, killed: bool) -> V
     told(killed, &["its recorder was killed before the end"]);
     told(meta.end_state() == EndState::Cut, &["it was cut short: ", &meta.end_reason]);
     told(!meta.options.syscalls.is_empty(), &["only some calls were recorded: --syscalls ", &meta.options.syscalls]);
+    let mixed = meta.profile.narrowed_past;
+    told(mixed, &["programs of another ABI ran while its filter left out numbers of the first (mode profile)"]);
     told(meta.options.errors_only, &["only failed calls were recorded: --errors-only"]);
     let filter = meta.container.seccomp.as_str();
     let allows = matches!(filter, "" | "none" | "SCMP_ACT_ALLOW" | "SCMP_ACT_LOG");
