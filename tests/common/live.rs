@@ -150,23 +150,34 @@ impl Live {
     /// Starts a container that stays, and waits until its program runs.
     #[track_caller]
     pub fn start_container(&self, bundle: &Path, id: &str) {
-        // The container keeps what runc got for its output.
+        self.start_container_by(Runc, bundle, id);
+    }
+
+    /// The same by this runtime.
+    #[track_caller]
+    pub fn start_container_by(&self, need: Need, bundle: &Path, id: &str) {
+        // The container keeps what the runtime got for its output.
         let log = File::create(self.path(&format!("{id}.log"))).unwrap();
-        let mut command = self.runtime(Runc);
+        let mut command = self.runtime(need);
         command.args(["run", "--detach", "--bundle"]).arg(bundle).arg(id);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
-        let status = wait(&mut command.spawn().unwrap(), "runc run --detach");
+        let status = wait(&mut command.spawn().unwrap(), "run --detach");
         assert!(status.success(), "{}", fs::read_to_string(self.path(&format!("{id}.log"))).unwrap());
         // runc returns when its own process in the container is about to become the program.
-        let comm = format!("/proc/{}/comm", self.init_pid(id));
+        let comm = format!("/proc/{}/comm", self.pid_of(need, id));
         wait_for("the container's program", || {
-            fs::read_to_string(&comm).is_ok_and(|name| !name.starts_with("runc:")).then_some(())
+            let name = fs::read_to_string(&comm).ok()?;
+            (!name.starts_with("runc:") && !name.starts_with("crun")).then_some(())
         });
     }
 
     /// The pid of a container's first process.
     pub fn init_pid(&self, id: &str) -> i32 {
-        let state: Value = serde_json::from_str(&self.oci(Runc, &["state", id]).expect_code(0).stdout).unwrap();
+        self.pid_of(Runc, id)
+    }
+
+    fn pid_of(&self, need: Need, id: &str) -> i32 {
+        let state: Value = serde_json::from_str(&self.oci(need, &["state", id]).expect_code(0).stdout).unwrap();
         state["pid"].as_i64().unwrap() as i32
     }
 

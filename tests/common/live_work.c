@@ -10,9 +10,17 @@
 #include <string.h>
 #include <time.h>
 #include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -180,7 +188,139 @@ static void firsts(pthread_t *threads, long pause)
 		pthread_join(threads[i], NULL);
 }
 
-int main(int argc, char **argv)
+/* Ends with a line that says what was refused, and by what. */
+#define MUST(what) \
+	do { \
+		if (!(what)) { \
+			dprintf(1, "%s: %s\n", #what, strerror(errno)); \
+			exit(70); \
+		} \
+	} while (0)
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
+static long sum, here;
+
+static void *add(void *number)
+{
+	char *own = malloc(3000);
+
+	memset(own, 1, 3000);
+	pthread_mutex_lock(&mutex);
+	for (int nth = 0; nth < 3000; nth++)
+		sum += own[nth] * (long)number;
+	here++;
+	pthread_cond_broadcast(&arrived);
+	while (here < count)
+		pthread_cond_wait(&arrived, &mutex);
+	pthread_mutex_unlock(&mutex);
+	free(own);
+	return number;
+}
+
+static void files(void)
+{
+	char name[64], text[64] = "";
+	struct dirent *entry;
+	struct stat status;
+	int found = 0;
+	FILE *file;
+	DIR *dir;
+
+	snprintf(name, sizeof(name), "/tmp/files-%d", getpid());
+	MUST((file = fopen(name, "w+")));
+	MUST(fprintf(file, "%s", "one line\n") > 0 && !fseek(file, 4, SEEK_SET) && fgets(text, sizeof(text), file));
+	MUST(!fclose(file) && !stat(name, &status) && !chmod(name, 0640) && !rename(name, "/tmp/renamed"));
+	MUST((dir = opendir("/tmp")));
+	while ((entry = readdir(dir)))
+		found += !strcmp(entry->d_name, "renamed");
+	MUST(!closedir(dir) && !unlink("/tmp/renamed") && access("/tmp/renamed", F_OK));
+	dprintf(1, "%ld bytes, %d file, %s", (long)status.st_size, found, text);
+}
+
+/* A server and its client, each in a process of its own. */
+static void net(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	struct epoll_event event = { .events = EPOLLIN };
+	socklen_t length = sizeof(address);
+	int one = 1, server, fd, epoll, status;
+	char text[64] = "";
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	MUST((server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0);
+	MUST(!setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	MUST(!bind(server, (void *)&address, sizeof(address)) && !listen(server, 5));
+	MUST(!getsockname(server, (void *)&address, &length));
+	if (!fork()) {
+		struct pollfd answer = { .events = POLLIN };
+
+		MUST((fd = answer.fd = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
+		MUST(!connect(fd, (void *)&address, sizeof(address)) && send(fd, "ping\n", 5, 0) == 5);
+		MUST(poll(&answer, 1, 5000) == 1 && recv(fd, text, sizeof(text), 0) == 5);
+		dprintf(1, "client: %s", text);
+		exit(shutdown(fd, SHUT_RDWR) ? 1 : 3);
+	}
+	MUST((epoll = epoll_create1(0)) >= 0 && !epoll_ctl(epoll, EPOLL_CTL_ADD, server, &event));
+	MUST(epoll_wait(epoll, &event, 1, 5000) == 1 && (fd = accept4(server, NULL, NULL, SOCK_CLOEXEC)) >= 0);
+	MUST(recv(fd, text, sizeof(text), 0) == 5 && send(fd, "pong\n", 5, MSG_NOSIGNAL) == 5);
+	MUST(wait(&status) > 0 && !close(fd));
+	dprintf(1, "server: %sclient ended with %d\n", text, WEXITSTATUS(status));
+}
+
+static volatile sig_atomic_t alarms, queued;
+
+static void ring(int sig)
+{
+	alarms += sig == SIGALRM;
+}
+
+static void take(int sig, siginfo_t *info, void *context)
+{
+	queued += info->si_value.sival_int;
+}
+
+static void timers(void)
+{
+	struct sigaction alarm_action = { .sa_handler = ring }, action = { .sa_sigaction = take, .sa_flags = SA_SIGINFO };
+	struct itimerval soon = { .it_value = { 0, 20000 } };
+	struct itimerspec once = { .it_value = { 0, 20000000 } };
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN, .sigev_value = { .sival_int = 10 } };
+	struct timespec wait_for = { 0, 5000000 }, limit = { 5, 0 }, until;
+	struct signalfd_siginfo told;
+	sigset_t set, none;
+	uint64_t times;
+	timer_t timer;
+	int fd;
+
+	sigemptyset(&none);
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	sigaddset(&set, SIGRTMIN);
+	MUST(!sigprocmask(SIG_BLOCK, &set, NULL));
+	MUST(!sigaction(SIGALRM, &alarm_action, NULL) && !sigaction(SIGRTMIN, &action, NULL));
+	alarm(100);
+	MUST(alarm(0) > 0 && !setitimer(ITIMER_REAL, &soon, NULL) && sigsuspend(&none) < 0 && alarms == 1);
+	MUST(!timer_create(CLOCK_MONOTONIC, &event, &timer) && !timer_settime(timer, 0, &once, NULL));
+	MUST(sigsuspend(&none) < 0 && queued == 10 && !timer_gettime(timer, &once) && !timer_delete(timer));
+	MUST(!kill(getpid(), SIGUSR1) && sigtimedwait(&set, NULL, &limit) == SIGUSR1);
+	MUST((fd = signalfd(-1, &set, SFD_CLOEXEC)) >= 0 && !raise(SIGUSR2));
+	MUST(read(fd, &told, sizeof(told)) == sizeof(told) && told.ssi_signo == SIGUSR2);
+	once.it_value = wait_for;
+	MUST((fd = timerfd_create(CLOCK_MONOTONIC, 0)) >= 0 && !timerfd_settime(fd, 0, &once, NULL));
+	MUST(read(fd, &times, sizeof(times)) == sizeof(times));
+	MUST(!nanosleep(&wait_for, NULL) && !clock_gettime(CLOCK_MONOTONIC, &until));
+	until.tv_nsec = 0;
+	until.tv_sec += 1;
+	wait_for.tv_nsec = 0;
+	MUST(!clock_nanosleep(CLOCK_MONOTONIC, 0, &wait_for, NULL) && !clock_nanosleep(CLOCK_MONOTONIC, 0, &wait_for, NULL));
+	MUST(!pselect(0, NULL, NULL, NULL, &wait_for, &none));
+	dprintf(1, "%d alarm, %d queued, %d by a descriptor\n", (int)alarms, (int)queued, (int)times);
+}
+
+static int work(int argc, char **argv)
 {
 	pthread_t threads[64];
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -245,8 +385,42 @@ int main(int argc, char **argv)
 			close(open("/dev/null", O_RDONLY));
 		clock_gettime(CLOCK_MONOTONIC, &to);
 		printf("%lld\n", ((to.tv_sec - from.tv_sec) * 1000000000LL + to.tv_nsec - from.tv_nsec) / count);
+	} else if (!strcmp(mode, "files")) { /* what a program does with files */
+		files();
+		return 3;
+	} else if (!strcmp(mode, "pool")) { /* count threads that wait for each other */
+		start(threads, add, 1);
+		for (long i = 0; i < count; i++)
+			pthread_join(threads[i], NULL);
+		dprintf(1, "sum %ld\n", sum);
+		return 4;
+	} else if (!strcmp(mode, "timers")) { /* signals and timers of most kinds */
+		timers();
+		return 5;
+	} else if (!strcmp(mode, "net")) { /* a server and its client over loopback */
+		net();
+		return 6;
+	} else if (!strcmp(mode, "sockets")) { /* sockets of the domain count, as many as the next word says */
+		int fd = 0;
+
+		for (int left = argc > 3 ? atoi(argv[3]) : 1; left > 0 && fd >= 0; left--)
+			if ((fd = socket(count, SOCK_DGRAM, 0)) >= 0)
+				close(fd);
+		dprintf(1, "domain %ld: %s\n", count, fd < 0 ? strerror(errno) : "as asked for");
+		return fd < 0;
 	} else {
 		return 64;
 	}
 	return 0;
+}
+
+/* With "beyond" as the last word, a call at the end that no mode makes. */
+int main(int argc, char **argv)
+{
+	int beyond = argc > 2 && !strcmp(argv[argc - 1], "beyond");
+	int status = work(argc - beyond, argv);
+
+	if (beyond)
+		dprintf(1, "beyond: %s\n", syscall(SYS_mkdirat, AT_FDCWD, "/tmp", 0700) ? strerror(errno) : "done");
+	return status;
 }

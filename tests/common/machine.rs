@@ -137,7 +137,20 @@ pub fn work32() -> Option<&'static Path> {
     made.as_deref()
 }
 
+/// tests/common/live_work.c with the C library beside it.
+pub fn work_dynamic() -> Option<&'static Path> {
+    if BOARD {
+        return Some(Path::new("/board/live-work-dynamic"));
+    }
+    static WORK: OnceLock<Option<PathBuf>> = OnceLock::new();
+    WORK.get_or_init(|| linked("cc", "live_work", "live-work-dynamic", "-O1")).as_deref()
+}
+
 fn compiled(compiler: &str, source: &str, name: &str) -> Option<PathBuf> {
+    linked(compiler, source, name, "-static")
+}
+
+fn linked(compiler: &str, source: &str, name: &str, how: &str) -> Option<PathBuf> {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let source = Path::new(SOURCE).join(format!("tests/common/{source}.c"));
     let modified = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
@@ -145,7 +158,7 @@ fn compiled(compiler: &str, source: &str, name: &str) -> Option<PathBuf> {
         return Some(program);
     }
     let fresh = program.with_extension(std::process::id().to_string());
-    let done = Command::new(compiler).args(["-O1", "-w", "-static", "-pthread", "-o"]).arg(&fresh).arg(source).status();
+    let done = Command::new(compiler).args(["-O1", "-w", how, "-pthread", "-o"]).arg(&fresh).arg(source).status();
     let linked = done.is_ok_and(|status| status.success());
     (linked && fs::rename(fresh, &program).is_ok()).then_some(program)
 }
