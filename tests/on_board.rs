@@ -3,7 +3,8 @@
 //! `cargo test` leaves it out, as it runs the same tests from their own programs.
 //!
 //! Left out: `faults_damage` and `faults_files` are about files, wherever they were made; `faults_recorder` needs GNU
-//! tools, and `live_many` is too long for an emulated machine.
+//! tools, and `live_many` is too long for an emulated machine. `live_seccomp_options` is about the commands' options,
+//! which are the same everywhere.
 
 #[path = "faults_hook.rs"]
 mod faults_hook;
@@ -33,6 +34,8 @@ mod live_quiet;
 mod live_reports;
 #[path = "live_run.rs"]
 mod live_run;
+#[path = "live_seccomp.rs"]
+mod live_seccomp;
 #[path = "live_strings.rs"]
 mod live_strings;
 #[path = "board/memory.rs"]
