@@ -270,6 +270,18 @@ fn renames_have_the_task_or_else_the_writer() {
     assert_eq!(one("task_rename", &without).decode_and_cut(&record_without), Event::Rename { pid: 5, comm: b"new" });
 }
 
+#[test]
+fn marks_are_texts_up_to_the_records_end() {
+    let print = one("print", &[("unsigned long ip", 8, 8, 0), ("char buf[]", 16, 0, 0)]);
+    for (put, text) in [(&b"hello\n\0\0"[..], &b"hello\n"[..]), (b"full", b"full"), (b"", b"")] {
+        let record = record(5).put(16, put);
+        assert_eq!(print.decode(&record), Event::Mark { text });
+    }
+    // An event of this name that is none: no recording fails for it.
+    let text = format("print", 5, &[("int x", 8, 4, 0)]);
+    assert_eq!(Schema::default().add(&parse_event(&text).unwrap()), Ok(false));
+}
+
 // ---- signals ----------------------------------------------------------------------------------------------------
 
 #[test]

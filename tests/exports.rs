@@ -236,6 +236,7 @@ fn by_us(dir: &Path) -> BTreeMap<u16, Cpu> {
                     Event::Exec { .. } => ("sched_process_exec", vec![]),
                     Event::Exit { .. } => ("sched_process_exit", vec![]),
                     Event::Rename { .. } => ("task_rename", vec![]),
+                    Event::Mark { .. } => ("print", vec![]),
                     Event::SignalDeliver { .. } => ("signal_deliver", vec![]),
                     Event::SignalGenerate { .. } => ("signal_generate", vec![]),
                     other => panic!("{other:?}"),

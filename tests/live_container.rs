@@ -6,7 +6,6 @@
 mod live;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use live::{Cc, Live, Runc, SLOW};
 use serde_json::Value;
@@ -141,19 +140,4 @@ fn a_container_killed_from_outside_ends_its_recording() {
     assert!(report.calls().last().unwrap().contains("+++ killed by SIGKILL"), "{}", report.stdout);
     live.oci(Runc, &["delete", &id]).expect_code(0);
     assert_eq!(live.recordings(&id).len(), 1);
-}
-
-#[test]
-fn exec_into_a_recorded_container_does_no_harm() {
-    let Some(live) = Live::new("exec_into_a_recorded_container_does_no_harm", &[Runc]) else { return };
-    let id = live.id();
-    live.start_container(&live.bundle(&["sleep", "60"]), &id);
-    let out = live.oci(Runc, &["exec", &id, "/bin/echo", "hello"]).expect_code(0);
-    assert_eq!(out.stdout, "hello\n");
-    live.oci(Runc, &["exec", &id, "/bin/sh", "-c", "exit 6"]).expect_code(6);
-    assert!(live.recorder(&id).is_some(), "an exec's end is not the container's");
-    live.oci(Runc, &["delete", "--force", &id]).expect_code(0);
-    live.expect_nothing_left();
-    live.bin(&["report", &id]).expect_code(0);
-    assert!(Path::new(&live.recordings(&id)[0]).join("meta.json").exists());
 }

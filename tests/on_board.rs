@@ -28,6 +28,8 @@ mod live_data;
 mod live_decode;
 #[path = "live_hooks.rs"]
 mod live_hooks;
+#[path = "live_joins.rs"]
+mod live_joins;
 #[path = "live_quiet.rs"]
 mod live_quiet;
 #[path = "live_reports.rs"]

@@ -5,9 +5,9 @@
 //! lets the leader's number pass to it; a task that ends takes its open call along. Sources: kernel/fork.c, fs/exec.c
 //! `de_thread`, kernel/exit.c `do_exit`, kernel/signal.c.
 
-use crate::format::Event;
+use crate::format::{Event, Joined, Seen};
 use crate::ids::{CpuId, Pid, Timestamp};
-use crate::tasks::{Comm, Slot};
+use crate::tasks::{Comm, Join, Slot};
 
 use super::contents::path_of_exec;
 use super::ending::{GroupEnd, ThreadEnd, KILL};
@@ -63,6 +63,11 @@ impl Tracker {
                     self.group(slot, |group| group.sent(sig));
                 }
             }
+            Event::Mark { text } => {
+                if let Some(joined) = Joined::parse(text) {
+                    self.joined(ts, joined, steps);
+                }
+            }
             Event::Contents(contents) => self.contents(cpu, pid, &contents, steps),
             Event::SignalGenerate { .. } | Event::Other { .. } | Event::SysEnter { .. } | Event::SysExit { .. } => {}
         }
@@ -105,6 +110,27 @@ impl Tracker {
         self.note(ts, parent, What::Fork { child, thread, comm: Comm::new(comm) }, steps);
     }
 
+    /// The recorder tells of a thread that came into the container, of whose events there are none yet.
+    fn joined(&mut self, ts: Timestamp, joined: Joined<'_>, steps: &mut dyn Steps) {
+        let Joined { tid, tgid, seen, comm } = joined;
+        let known = self.tasks.find(tid).and_then(|slot| self.tasks.get(slot));
+        let known = known.map(|task| task.ended.is_none() && task.join == Join::SetUp);
+        if seen == Seen::Missed && known == Some(false) {
+            // It was listed as its parent's child, and has run and ended.
+            return;
+        }
+        let news = self.tasks.joined(tid, tgid, seen != Seen::SetUp, comm);
+        if let Some(slot) = news.filter(|_| seen != Seen::SetUp && tid == tgid) {
+            self.note(ts, slot, What::Joined { seen }, steps);
+            match self.tasks.get_mut(slot).filter(|_| seen == Seen::Missed) {
+                // One of ours ends in its place, whose events are still to come.
+                Some(task) if known.is_some() => task.runtime = true,
+                Some(_) => self.tasks.exited(ts, slot),
+                None => {}
+            }
+        }
+    }
+
     fn execed(&mut self, ts: Timestamp, pid: Pid, old_pid: Pid, filename: &[u8], steps: &mut dyn Steps) {
         if pid <= 0 {
             return;
@@ -113,7 +139,9 @@ impl Tracker {
         if old_pid != pid {
             self.leave_open(pid, ts, steps);
         }
-        let before = self.tasks.find(old_pid).and_then(|slot| self.tasks.get(slot)).map(|task| task.abi);
+        let old = self.tasks.find(old_pid).and_then(|slot| self.tasks.get(slot));
+        let before = old.map(|task| task.abi);
+        let joins = old.is_some_and(|task| task.join == Join::SetUp);
         let native = self.native;
         let slot = self.tasks.execed(pid, old_pid, filename);
         if let Some(task) = self.tasks.get_mut(slot) {
@@ -130,6 +158,9 @@ impl Tracker {
             task.state.end = ThreadEnd::default();
         }
         self.note(ts, slot, What::Exec { old_pid, filename: filename.to_vec() }, steps);
+        if joins && self.tasks.get(slot).is_some_and(|task| task.join == Join::Done) {
+            self.note(ts, slot, What::Joined { seen: Seen::SetUp }, steps);
+        }
     }
 
     fn ended(&mut self, ts: Timestamp, cpu: CpuId, pid: Pid, comm: &[u8], steps: &mut dyn Steps) {
@@ -152,6 +183,14 @@ impl Tracker {
             }
         }
         let cause = task.state.end.cause(&group, pid);
+        // Under another name: it has run its program, and nothing of that was recorded. A task that runs on without a pause is
+        // asked whether it is listed only after RCU.
+        let missed =
+            task.join == Join::SetUp && task.tgid == pid && Comm::new(comm) != task.comm && !comm.starts_with(b"runc:");
+        if missed {
+            task.runtime = false;
+            self.note(ts, slot, What::Joined { seen: Seen::Missed }, steps);
+        }
         self.note(ts, slot, What::Exit(cause), steps);
         self.tasks.exited(ts, slot);
     }

@@ -32,6 +32,7 @@ pub use prepass::{LongCall, LongCalls, Prepass};
 pub use texts::{Text, Texts, NO_TEXTS, RESULT};
 
 use crate::arch::Abi;
+use crate::format::Seen;
 use crate::ids::{CpuId, Pid, SyscallNr, Timestamp};
 use crate::recording::Damage;
 use crate::tasks::Comm;
@@ -152,6 +153,11 @@ pub enum What {
         thread: Option<bool>,
         /// The new task's name.
         comm: Comm,
+    },
+    /// The task came into the container from outside (`runc exec`): it runs its program from here on.
+    Joined {
+        /// By the time the recorder heard of it: unless it was the runtime still, calls are missing.
+        seen: Seen,
     },
     /// The kernel lost events.
     Lost {

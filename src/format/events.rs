@@ -4,7 +4,7 @@
 //! `raw_syscalls` is the only dependable base: it needs no CONFIG_FTRACE_SYSCALLS and sees 32-bit tasks. The scheduler's
 //! and signal events tell whose calls they are and how a task ended. A [`Schema`] holds where each field lies on the
 //! traced kernel; decoding is total and does not allocate.
-//! Source: include/trace/events/{syscalls,sched,task,signal}.h.
+//! Source: include/trace/events/{syscalls,sched,task,signal}.h; kernel/trace/trace_entries.h `print`.
 
 use super::contents::Contents;
 use super::text::{EventFormat, Field, Kind};
@@ -91,6 +91,11 @@ pub enum Event<'a> {
         /// `TRACE_SIGNAL_*`: 0 delivered, 1 ignored, 2 already pending, 3 overflow, 4 lost.
         result: i32,
     },
+    /// `ftrace:print`: what somebody wrote into the instance's `trace_marker`, which is a recorder of ours.
+    Mark {
+        /// Its text.
+        text: &'a [u8],
+    },
     /// What a call's arguments point at; never from [`Schema::decode`], which does not know these events.
     Contents(Contents<'a>),
     /// An event of another kind, or one too short for its fields.
@@ -171,6 +176,8 @@ pub struct Schema {
     sys_exit: Option<(u16, Word, Word)>,
     /// Number and fields of each of [`Schema::EVENTS`], by its first description.
     others: [Option<(u16, [Place; PLACES])>; Schema::EVENTS.len()],
+    /// Number of [`Schema::MARK`], and where its text begins, which goes on to the record's end.
+    mark: Option<(u16, u16)>,
 }
 
 fn i32_at(data: &[u8], at: usize) -> Option<i32> {
@@ -253,7 +260,10 @@ impl Schema {
         ("signal", "signal_generate"),
     ];
 
-    /// Adds an event of [`Schema::EVENTS`] by its format; others are passed over. `Ok(true)` if it is one of ours.
+    /// The event of marks. It is always on, and no kernel is without.
+    pub const MARK: (&'static str, &'static str) = ("ftrace", "print");
+
+    /// Adds an event of [`Schema::EVENTS`], or [`Schema::MARK`], by its format; others are passed over. `Ok(true)` if it is one of ours.
     pub fn add(&mut self, format: &EventFormat<'_>) -> Result<bool, SchemaError> {
         for (name, at, size) in [("common_type", 0, 2), ("common_pid", COMMON_PID, 4)] {
             let field = format.field(name).ok_or(SchemaError::MissingField(name))?;
@@ -261,7 +271,11 @@ impl Schema {
                 return Err(SchemaError::FieldSize(name));
             }
         }
-        let Some(event) = Schema::EVENTS.iter().position(|(_, name)| *name == format.name) else { return Ok(false) };
+        let Some(event) = Schema::EVENTS.iter().position(|(_, name)| *name == format.name) else {
+            let text = format.field("buf").filter(|_| format.name == Schema::MARK.1);
+            self.mark = text.map(|text| (format.id, place_of(text).at)).or(self.mark);
+            return Ok(text.is_some());
+        };
         let mut places = [Place::default(); PLACES];
         let mut fields = FIELDS.get(event).copied().unwrap_or_default();
         for to in &mut places {
@@ -316,6 +330,9 @@ impl Schema {
     }
 
     fn decode_other<'a>(&self, id: u16, data: &'a [u8]) -> Option<Event<'a>> {
+        if let Some((_, at)) = self.mark.filter(|(mark, _)| *mark == id) {
+            return Some(Event::Mark { text: until_nul(data.get(usize::from(at)..)?) });
+        }
         let is_it = |other: &Option<(u16, [Place; PLACES])>| other.as_ref().is_some_and(|(known, _)| *known == id);
         let event = self.others.iter().position(is_it)?;
         let (_, [a, b, c, d, e]) = (*self.others.get(event)?)?;

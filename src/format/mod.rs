@@ -7,8 +7,10 @@
 
 mod contents;
 mod events;
+mod marks;
 mod text;
 
 pub use contents::{nr_place, parts, Contents, Part, Role, Value};
 pub use events::{CommonFields, Event, Place, Schema, SchemaError};
+pub use marks::{is_again, Joined, Seen, JOIN};
 pub use text::{parse_event, parse_header_page, EventFormat, Field, FormatError, Kind};

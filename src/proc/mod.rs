@@ -5,6 +5,7 @@
 //! Source: proc(5), proc_pid_stat(5); kernel fs/proc/array.c.
 
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -111,7 +112,7 @@ pub fn elf_abi(head: &[u8]) -> Option<Abi> {
 /// The paths in /proc/PID/cgroup, one a hierarchy. The path is what stands behind the second colon: it may hold colons
 /// itself (containerd with mismatched drivers).
 pub fn cgroup_paths(pid: Pid) -> Vec<String> {
-    let text = read(pid, "cgroup").unwrap_or_default();
+    let text = cgroups(pid);
     let (mut rest, mut paths) = (text.as_str(), Vec::new());
     while let Some(line) = next_part(&mut rest, "\n") {
         if let Some((_, path)) = split_once(line, ":").and_then(|(_, line)| split_once(line, ":")) {
@@ -119,6 +120,35 @@ pub fn cgroup_paths(pid: Pid) -> Vec<String> {
         }
     }
     paths
+}
+
+/// The lines of /proc/PID/cgroup, `NUMBER:CONTROLLERS:PATH` each; empty if it is gone.
+pub fn cgroups(pid: Pid) -> String {
+    read(pid, "cgroup").unwrap_or_default()
+}
+
+/// Whether the program that `pid` runs lies on a mount that `of` sees: in a container it is one of the container's then,
+/// and not its runtime's, whose own lies on the machine's mounts or in memory. Mounts have numbers of the whole machine
+/// (proc_pid_fdinfo(5) `mnt_id`, 3.15 and later).
+pub fn runs_program_of(pid: Pid, of: Pid) -> bool {
+    let id = || {
+        let exe = open(Path::new(&format!("/proc/{pid}/exe")), OFlag::O_PATH).ok()?;
+        let info = read_text(Path::new(&format!("/proc/self/fdinfo/{}", exe.as_raw_fd()))).ok()?;
+        Some(value_of(&info, "mnt_id")?.to_owned())
+    };
+    let Some(id) = id() else { return false };
+    has_mount(&read(of, "mountinfo").unwrap_or_default(), &id)
+}
+
+/// Whether a mountinfo text has a mount of that number.
+fn has_mount(mountinfo: &str, id: &str) -> bool {
+    let mut rest = mountinfo;
+    while let Some(line) = next_part(&mut rest, "\n") {
+        if line.strip_prefix(id).is_some_and(|line| line.starts_with(' ')) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Which version of control groups the machine has mounted, in words.
@@ -185,6 +215,16 @@ mod tests {
         assert_eq!((stat.state, stat.start_time), ('S', 777));
         assert_eq!(parse_stat("12 (x"), None);
         assert_eq!(parse_stat("12 (x) S 1"), None);
+    }
+
+    #[test]
+    fn mounts_are_found_by_their_whole_number() {
+        let text = "22 1 0:5 / / rw - ext4 x rw\n301 22 0:7 / /proc rw - proc proc rw\n";
+        assert_eq!(["22", "301", "2", "30", "1"].map(|id| has_mount(text, id)), [true, true, false, false, false]);
+        // Ours, if /proc is there: this program lies on a mount that we see.
+        let me = std::process::id() as Pid;
+        assert!(runs_program_of(me, me));
+        assert!(!runs_program_of(4_194_305, me));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::histograms::{FAILED, STARTS, ZERO};
 use super::lanes::Lanes;
 use crate::arch::{kernel_version, Abi, Arch};
 use crate::error::{Error, Result};
-use crate::format::{Event, Schema};
+use crate::format::{is_again, Event, Joined, Schema, Seen};
 use crate::ids::{Pid, SyscallNr, Timestamp};
 use crate::proc;
 use crate::recording::{CallCounts, Formats, Meta, FORMAT_VERSION};
@@ -69,6 +69,8 @@ pub(super) struct Counter {
     unproven: Tasks,
     /// Those of which /proc told nothing either.
     unknown: Tasks,
+    /// Tasks that came into the container from outside and still are the runtime.
+    joining: Tasks,
     native_seen: bool,
     compat_seen: bool,
     /// Execs of the container, the first one included.
@@ -92,6 +94,7 @@ impl Counter {
             execing: Tasks::default(),
             unproven: Tasks::default(),
             unknown: Tasks::default(),
+            joining: Tasks::default(),
             native_seen: false,
             compat_seen: false,
             execs: 0,
@@ -143,6 +146,7 @@ impl Counter {
         };
         let pid = common.pid;
         match self.schema.decode(common.id, data) {
+            Event::SysExit { .. } | Event::SysEnter { .. } if self.joining.has(pid) => {}
             Event::SysExit { nr, ret } => {
                 let before = self.compat.has(pid);
                 let marks = PRIVATE_CALLS.0 <= nr || self.execing.has(pid);
@@ -177,12 +181,16 @@ impl Counter {
     fn follow(&mut self, event: Event<'_>) {
         match event {
             Event::Fork { parent, child, .. } => {
-                self.counts.tasks += 1;
-                for tasks in [&mut self.compat, &mut self.unproven, &mut self.unknown] {
+                self.counts.tasks += u64::from(!self.joining.has(parent));
+                for tasks in [&mut self.compat, &mut self.unproven, &mut self.unknown, &mut self.joining] {
                     tasks.set(child, tasks.has(parent));
                 }
             }
-            Event::Exec { pid, .. } => {
+            Event::Exec { pid, filename, .. } => {
+                if self.joining.has(pid) && !is_again(filename) {
+                    self.counts.tasks += 1;
+                    self.joining.set(pid, false);
+                }
                 if !self.counts.started && pid == self.init {
                     // What was before is the runtime's.
                     self.counts.started = true;
@@ -198,8 +206,19 @@ impl Counter {
                 }
             }
             Event::Exit { pid, .. } => {
-                for tasks in [&mut self.compat, &mut self.execing, &mut self.unproven, &mut self.unknown] {
+                for tasks in
+                    [&mut self.compat, &mut self.execing, &mut self.unproven, &mut self.unknown, &mut self.joining]
+                {
                     tasks.set(pid, false);
+                }
+            }
+            Event::Mark { text } => {
+                let Some(joined) = Joined::parse(text) else { return };
+                let late = joined.seen == Seen::Late;
+                self.counts.tasks += u64::from(late && joined.tid == joined.tgid);
+                self.joining.set(joined.tid, joined.seen == Seen::SetUp);
+                if late {
+                    self.set_abi(joined.tid, proc::abi(joined.tgid));
                 }
             }
             Event::Other { .. } => self.counts.damaged += 1,

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags};
 
 use super::control::{Connection, Request, CLIENTS_MAX};
+use super::joins::Joins;
 use super::options::Mode;
 use super::session::{read_anchor, Session, WAKE_PERCENT};
 use super::strings::release;
@@ -66,6 +67,8 @@ struct Loop {
     signals: Option<File>,
     init: Option<OwnedFd>,
     connections: Vec<Connection>,
+    /// The watch for processes that join.
+    joins: Option<Joins>,
     /// Whether the CPUs' pipes are polled.
     watch: bool,
     /// Longest tick.
@@ -93,6 +96,7 @@ impl Session {
             // Before 5.3 the tick looks, which is short there.
             init: sys::pidfd_open(self.meta.init_pid).ok(),
             connections: Vec::new(),
+            joins: Joins::new(&self.tracefs, &self.state),
             watch: self.mode != Mode::Flight,
             longest: if kernel_version(&self.meta.host.release) >= (6, 9) { FLUSH_EVERY } else { TICK_BEFORE_6_9 },
             idle_wakes: 0,
@@ -109,7 +113,7 @@ impl Session {
                 break ending;
             }
         };
-        self.finish(state.connections, ending)
+        self.finish(state, ending)
     }
 
     /// One turn of the loop.
@@ -136,6 +140,9 @@ impl Session {
         });
         if stop {
             return Some(Ending::Stopped);
+        }
+        if let Some(Err(why)) = state.joins.as_mut().map(|joins| joins.turn(ready.joins)) {
+            self.note(["processes that join the container are not recorded: ", &why.to_string()].concat());
         }
         if let Err(why) = self.move_data(state, ready.pipes) {
             return Some(Ending::Fault(why));
@@ -180,10 +187,18 @@ impl Session {
         for connection in &state.connections {
             add(connection.as_fd());
         }
+        let joins = state.joins.as_ref().and_then(|joins| {
+            timeout = timeout.min(joins.patience());
+            joins.fd()
+        });
+        if let Some(joins) = joins {
+            add(joins);
+        }
         let woken = sys::poll(&mut fds, timeout);
         let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+        let joins = woken && joins.is_some() && fds.last().is_some_and(is_ready);
         let (init_fd, pipe_fds) = fds.get(..watched).unwrap_or_default().split_at(usize::from(init.is_some()));
-        Ready { init: woken && init_fd.iter().any(is_ready), pipes: woken && pipe_fds.iter().any(is_ready) }
+        Ready { init: woken && init_fd.iter().any(is_ready), pipes: woken && pipe_fds.iter().any(is_ready), joins }
     }
 
     /// Takes new connections; one too many is told so.
@@ -370,7 +385,11 @@ impl Session {
     }
 
     /// Ends the recording: stops writing, takes the rest, compares notes with the kernel, tells who waits, cleans up.
-    fn finish(mut self, mut connections: Vec<Connection>, ending: Ending) -> Ending {
+    fn finish(mut self, state: Loop, ending: Ending) -> Ending {
+        let Loop { mut connections, mut joins, .. } = state;
+        if let Some(joins) = &mut joins {
+            joins.release();
+        }
         let _ = self.instance.set_tracing(false);
         let mut end_state = EndState::Complete;
         let mut end_reason = match &ending {
@@ -420,6 +439,9 @@ impl Session {
         release(&self.tracefs);
         self.store.sync();
         self.state.withdraw();
+        if let Some(joins) = &mut joins {
+            joins.tidy();
+        }
         ending
     }
 }
@@ -434,6 +456,7 @@ fn watermark(instance: &Instance, cpus: &[CpuId]) -> Timestamp {
 struct Ready {
     init: bool,
     pipes: bool,
+    joins: bool,
 }
 
 fn end_every(gone: u64) -> u64 {

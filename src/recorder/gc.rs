@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::counter::Counter;
 use super::drain::Drain;
 use super::event_loop::final_stats;
+use super::joins;
 use super::run_state::{all_states, running, RunState};
 use super::session::{read_anchor, read_formats};
 use super::strings::release;
@@ -122,6 +123,8 @@ pub fn sweep() -> Swept {
     let (states, unreadable) = all_states();
     let mut in_use: Vec<String> = Vec::new();
     let mut left: Vec<String> = Vec::new();
+    let (watch, is_needed) = joins::watch(&states);
+    if is_needed { &mut in_use } else { &mut left }.push(watch);
     for state in states {
         if state.is_alive() {
             in_use.push(state.instance);

@@ -13,6 +13,8 @@ mod event_filter;
 mod event_loop;
 mod gc;
 mod histograms;
+mod joiner;
+mod joins;
 mod lanes;
 mod log;
 mod memory;

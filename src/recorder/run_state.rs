@@ -49,6 +49,10 @@ pub struct RunState {
     pub boot_id: String,
     /// First traced process.
     pub init_pid: Pid,
+    /// The container's mount namespace, where it has one of its own and processes that join are followed.
+    pub mnt_ns: String,
+    /// The lines of /proc/PID/cgroup that name the container, likewise.
+    pub cgroups: Vec<String>,
     /// Where this was read from; not in the file.
     pub dir: PathBuf,
 }
@@ -62,6 +66,8 @@ record!(RunState {
     recorder_start: U64,
     boot_id: Text,
     init_pid: I32,
+    mnt_ns: Text,
+    cgroups: Texts,
 });
 
 impl RunState {
@@ -78,6 +84,8 @@ impl RunState {
             recorder_start: proc::stat(pid).map_or(0, |stat| stat.start_time),
             boot_id: proc::boot_id(),
             init_pid: target.init_pid,
+            mnt_ns: String::new(),
+            cgroups: Vec::new(),
             dir: run_dir().join(unit),
         }
     }

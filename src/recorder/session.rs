@@ -13,6 +13,7 @@ use super::counter::Counter;
 use super::drain::Drain;
 use super::event_filter;
 use super::histograms::Plan;
+use super::joiner;
 use super::memory;
 use super::options::{Mode, RecordOptions};
 use super::quiet::Quiet;
@@ -97,7 +98,7 @@ pub(super) fn read_formats(instance: &Instance) -> Result<Formats> {
     if let Ok(text) = instance.read(HEADER_EVENT) {
         formats.push(HEADER_EVENT, &text);
     }
-    for &(system, name) in Schema::EVENTS {
+    for &(system, name) in Schema::EVENTS.iter().chain([&Schema::MARK]) {
         let path = format!("events/{system}/{name}/format");
         if let Ok(text) = instance.read(&path) {
             formats.push(&path, &text);
@@ -165,6 +166,11 @@ impl Session {
         meta.anchors.extend(read_anchor(&instance, first_cpu));
         let (store, meta_file) = Store::create(&options.dir, &unit, &formats, &mut meta, &cpus)?;
         let mut state = RunState::for_this_process(&store.dir, target, instance.name());
+        // A join begins with calls of the runtime's. Histograms have no place for them, and mode profile would leave out the
+        // container's own for having seen those.
+        if target.origin != Origin::Run && !plan.hist && options.mode != Mode::Profile {
+            joiner::describe(&mut state, target);
+        }
         let begun = begin(target, &instance, &cpus, &meta, (&prepared, &plan), &mut state);
         drop(prepared);
         let (drain, listener) = match begun {

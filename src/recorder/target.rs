@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
 use crate::proc;
 use crate::recording::{ContainerMeta, InitialTask, OpenFile};
-use crate::words::{behind_last, split_once};
+use crate::words::{behind_last, next_part, split_once};
 
 /// How a recording was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,19 @@ fn id_in_cgroup<'a>(path: &'a str, wanted: &str) -> Option<&'a str> {
         }
         left = left.get(..left.len().checked_sub(last.len() + 1)?)?;
     }
+}
+
+/// The lines of /proc/PID/cgroup whose path names the container `id`.
+pub fn cgroups_of(pid: Pid, id: &str) -> Vec<String> {
+    let text = proc::cgroups(pid);
+    let (mut rest, mut lines) = (text.as_str(), Vec::new());
+    while let Some(line) = next_part(&mut rest, "\n") {
+        let path = split_once(line, ":").and_then(|(_, line)| split_once(line, ":"));
+        if path.is_some_and(|(_, path)| id_in_cgroup(path, id) == Some(id)) {
+            lines.push(line.to_owned());
+        }
+    }
+    lines
 }
 
 /// The container that runs under this id or unique beginning of it: its whole id and its processes, the first one first.

@@ -15,6 +15,7 @@ use super::summary::{Row, Sums};
 use super::text::push_signal;
 use super::{wall_span, Gate, Options, Outcome, Printer, Tally};
 use crate::calls::{Call, Cause, End, Lines, Note, Text, Texts, What};
+use crate::format::Seen;
 use crate::ids::Pid;
 use crate::json::{push_escaped, push_i64, push_u64, Json};
 use crate::recording::{Clock, EndState, Meta, Recording};
@@ -306,6 +307,7 @@ impl Lines for JsonLines<'_> {
             What::Exit(_) => "exit",
             What::Exec { .. } => "exec",
             What::Fork { .. } => "fork",
+            What::Joined { .. } => "join",
             What::Lost { .. } => "lost",
             What::Damaged { .. } => "damaged",
         };
@@ -346,6 +348,11 @@ impl Lines for JsonLines<'_> {
             What::Exec { old_pid, filename } => {
                 json.field_i64("old_pid", i64::from(*old_pid)).key("filename").bytes(filename);
             }
+            What::Joined { seen } => match seen {
+                Seen::SetUp => {}
+                Seen::Late => _ = json.field_bool("late", true),
+                Seen::Missed => _ = json.field_bool("missed", true),
+            },
             What::Fork { child, thread, comm } => {
                 json.field_i64("child", i64::from(*child)).key("child_comm").bytes(comm.as_bytes());
                 if let Some(thread) = thread {

@@ -441,6 +441,7 @@ impl Perfetto<'_> {
                 self.name.extend_from_slice(filename);
             }
             What::Exit(cause) => push_cause(&mut self.name, *cause),
+            What::Joined { .. } => self.name.extend_from_slice(b"joined the container"),
             _ => return,
         }
         let is_exit = matches!(note.what, What::Exit(_));

@@ -15,6 +15,7 @@ use super::values::{push_named, push_octal, push_target};
 use super::{Gate, Options, Printer, Tally};
 use crate::arch::Abi;
 use crate::calls::{Call, Cause, End, Lines, Note, Texts, What, RESULT};
+use crate::format::Seen;
 use crate::ids::{Pid, SyscallNr};
 use crate::json::{push_i64, push_u64};
 use crate::recording::{Clock, Meta};
@@ -273,6 +274,7 @@ impl Lines for Text<'_> {
         }
         let colour = match &note.what {
             What::Exec { .. } | What::Fork { .. } => return,
+            What::Joined { .. } => b"",
             What::Signal { .. } | What::Exit(Cause::Killed(_) | Cause::KilledFromOutside) => self.colours.signal,
             What::Exit(_) => b"",
             What::Lost { .. } | What::Damaged { .. } => self.colours.loss,
@@ -295,6 +297,14 @@ impl Lines for Text<'_> {
                     None => push_i64(buf, i64::from(*code)),
                 }
                 buf.extend_from_slice(b"} ---");
+            }
+            What::Joined { seen } => {
+                buf.extend_from_slice(b"--- joined the container");
+                buf.extend_from_slice(match seen {
+                    Seen::SetUp => b" ---",
+                    Seen::Late => b", seen late: calls are missing ---",
+                    Seen::Missed => b" and ended before it could be recorded ---",
+                });
             }
             What::Exit(cause) => {
                 buf.extend_from_slice(b"+++ ");

@@ -239,11 +239,20 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     Some((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64))
 }
 
-/// Locks a file until it is closed, unless another process has it locked (flock(2)).
-pub fn lock(file: &File) -> Result<(), Errno> {
+/// flock(2).
+fn flock(file: &File, how: i32) -> Result<(), Errno> {
     // SAFETY: integers.
-    Errno::result(unsafe { libc::syscall(libc::SYS_flock, file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
-        .map(|_| ())
+    Errno::result(unsafe { libc::syscall(libc::SYS_flock, file.as_raw_fd(), how) }).map(|_| ())
+}
+
+/// Locks a file until it is closed or unlocked, unless another process has it locked.
+pub fn lock(file: &File) -> Result<(), Errno> {
+    flock(file, libc::LOCK_EX | libc::LOCK_NB)
+}
+
+/// Undoes [`lock`].
+pub fn unlock(file: &File) {
+    let _ = flock(file, libc::LOCK_UN);
 }
 
 /// The names in a directory, in no order.

@@ -16,11 +16,12 @@ mod trap;
 pub use files::{
     exists, free_bytes, is_absolute, is_dir, last_part, lock, make_dir, make_dirs, make_private, mount, names, numbers,
     open, open_for, parent, read_link, read_on, read_text, remove_dir, remove_dir_with_files, remove_file, rename,
-    set_len, status, status_of, status_of_link, value_of, Status,
+    set_len, status, status_of, status_of_link, unlock, value_of, Status,
 };
 pub use heap::Heap;
 pub use process::{
-    close_others, detach_stdio, fork, lower_nice, page_size, pidfd_open, pipe, set_name, set_pipe_size, wait, Forked,
+    close_others, detach_stdio, fork, lower_nice, page_size, pidfd_open, pipe, run_first, set_name, set_pipe_size,
+    spend_pid, wait, Forked,
 };
 pub use signal::{hold_signals, ignore_signal, read_signal, reset_signals, signal_file};
 pub use socket::{accept, connect, datagrams, listen};

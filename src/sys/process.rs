@@ -37,6 +37,40 @@ pub fn fork() -> io::Result<Forked> {
     }
 }
 
+/// struct clone_args as of 5.5.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+}
+
+/// Makes a process of this number that ends at once, if the number is free (clone3(2), `set_tid`, 5.5 and later). SIGCHLD
+/// must be ignored.
+pub fn spend_pid(pid: Pid) {
+    let args = CloneArgs {
+        exit_signal: libc::SIGCHLD as u64,
+        set_tid: std::ptr::addr_of!(pid) as u64,
+        set_tid_size: 1,
+        ..CloneArgs::default()
+    };
+    // SAFETY: as in `fork`; the kernel reads the arguments and one number.
+    match unsafe { libc::syscall(libc::SYS_clone3, &args, std::mem::size_of::<CloneArgs>()) } {
+        0 => super::exit(0),
+        // Until it has ended; there is nothing else to be had.
+        made if made > 0 => _ = wait(pid, true),
+        _ => {}
+    }
+}
+
 #[cfg(target_env = "musl")]
 mod bare {
     extern "C" {
@@ -159,6 +193,15 @@ pub fn set_name(name: &str) {
     }
     // SAFETY: the kernel reads at most 16 bytes, and the buffer ends in NUL.
     unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NAME, buffer.as_ptr()) };
+}
+
+/// Has this process, and the children that it makes, run before all others (sched_setscheduler(2)), or as it did before; a
+/// refusal is no error.
+pub fn run_first(first: bool) {
+    let (policy, priority) = if first { (libc::SCHED_FIFO, 1) } else { (libc::SCHED_OTHER, 0) };
+    let priority: libc::c_int = priority;
+    // SAFETY: the kernel reads one number.
+    unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &priority) };
 }
 
 /// Asks for more processor time (setpriority); a refusal is no error, the recorder then runs as any other process.

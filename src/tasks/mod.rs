@@ -17,6 +17,7 @@ pub use abi::{Abis, ImageId, Votes, IMAGES_MAX};
 pub use table::PidTable;
 
 use crate::arch::Abi;
+use crate::format::is_again;
 use crate::ids::{CpuId, Pid, Timestamp};
 use crate::recording::Meta;
 
@@ -65,6 +66,18 @@ impl core::fmt::Debug for Comm {
     }
 }
 
+/// How far a task is that came into the container from outside (`runc exec`), or a child of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Join {
+    /// It did not.
+    #[default]
+    No,
+    /// It still is the runtime, which becomes the program by execve; so are its children, each until its own.
+    SetUp,
+    /// It is the container's.
+    Done,
+}
+
 /// A task's place in [`Tasks`]; valid until the task is forgotten.
 pub type Slot = u32;
 
@@ -87,6 +100,8 @@ pub struct Task<S> {
     pub settled: bool,
     /// Whether it is part of the container runtime's own set-up.
     pub runtime: bool,
+    /// Whether it came from outside.
+    pub join: Join,
     /// When it was made; `None` if it was there before.
     pub started: Option<Timestamp>,
     /// When it ended.
@@ -181,7 +196,7 @@ impl<S: Default> Tasks<S> {
 
     #[inline(never)]
     fn slot_slow(&mut self, cpu: CpuId, pid: Pid) -> Slot {
-        let slot = self.table.get(pid).unwrap_or_else(|| self.make(pid));
+        let slot = self.table.get(pid).unwrap_or_else(|| self.make_unknown(pid));
         let at = usize::from(cpu);
         if at >= self.recent.len() {
             self.recent.resize(at + 1, (Pid::MIN, 0));
@@ -214,6 +229,7 @@ impl<S: Default> Tasks<S> {
             abi,
             settled: self.abis.compat.is_none(),
             runtime: self.awaited.is_some(),
+            join: Join::No,
             started: None,
             ended: None,
             state: S::default(),
@@ -224,6 +240,18 @@ impl<S: Default> Tasks<S> {
             None => self.slots.push(task),
         }
         self.table.insert(pid, slot);
+        slot
+    }
+
+    /// A task whose birth was not seen. While one that joins is being listed, the kernel lists its children already and
+    /// does not tell of their births (set_event_pid: the list counts at once, what runs is asked again after RCU).
+    fn make_unknown(&mut self, pid: Pid) -> Slot {
+        let joins = self.slots.iter().any(|task| task.join == Join::SetUp && task.ended.is_none());
+        let slot = self.make(pid);
+        if let Some(task) = self.get_mut(slot).filter(|_| joins) {
+            task.join = Join::SetUp;
+            task.runtime = true;
+        }
         slot
     }
 
@@ -249,13 +277,14 @@ impl<S: Default> Tasks<S> {
         let slot = self.make(child);
         // It inherits its program: the image made for it is not used.
         self.next_image = image;
-        let parent = self.get(parent).map(|task| (task.tgid, task.image, task.abi, task.settled, task.runtime));
+        let parent =
+            self.get(parent).map(|task| (task.tgid, task.image, task.abi, task.settled, task.runtime, task.join));
         let task = self.get_mut(slot)?;
         task.parent = made_by;
         task.started = Some(ts);
         task.comm = Comm::new(comm);
         task.tgid = child;
-        if let Some((tgid, image, abi, settled, runtime)) = parent {
+        if let Some((tgid, image, abi, settled, runtime, join)) = parent {
             if flags.is_some_and(|flags| flags & CLONE_THREAD != 0) {
                 task.tgid = tgid;
             }
@@ -263,7 +292,34 @@ impl<S: Default> Tasks<S> {
             task.abi = abi;
             task.settled = settled;
             task.runtime = runtime;
+            task.join = if join == Join::SetUp { join } else { Join::No };
         }
+        Some(slot)
+    }
+
+    /// A task came into the container from outside, as the runtime or, with `late`, as the container's program already.
+    /// Gives its slot if that is news.
+    pub fn joined(&mut self, pid: Pid, tgid: Pid, late: bool, comm: &[u8]) -> Option<Slot> {
+        let known = self.find(pid).and_then(|slot| Some((slot, self.get(slot)?)));
+        let slot = match known.filter(|(_, task)| task.ended.is_none()) {
+            // Its exec was not seen: it came before the kernel knew the task.
+            Some((slot, task)) if late && task.join == Join::SetUp => slot,
+            Some((slot, task)) if task.tgid != 0 => {
+                if let Some(task) = self.get_mut(slot).filter(|task| late && task.join == Join::Done) {
+                    // Its exec was seen and perhaps not its new name, which comes just before.
+                    task.comm = Comm::new(comm);
+                }
+                return None;
+            }
+            // Its birth was not seen, but it was listed by it.
+            Some((slot, _)) => slot,
+            None => self.make(pid),
+        };
+        let task = self.get_mut(slot)?;
+        task.tgid = tgid;
+        task.comm = Comm::new(comm);
+        task.runtime = !late;
+        task.join = if late { Join::Done } else { Join::SetUp };
         Some(slot)
     }
 
@@ -308,6 +364,10 @@ impl<S: Default> Tasks<S> {
             task.abi = abi;
             task.settled = settled;
             task.runtime &= !first;
+            if task.join == Join::SetUp && !is_again(filename) {
+                task.join = Join::Done;
+                task.runtime = false;
+            }
             if !renames {
                 let name = filename.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
                 task.comm = Comm::new(filename.get(name..).unwrap_or_default());
@@ -335,6 +395,7 @@ impl<S: Default> Tasks<S> {
         let Some(task) = self.get_mut(slot) else { return };
         task.generation = task.generation.wrapping_add(1);
         task.state = S::default();
+        task.join = Join::No;
         let pid = task.pid;
         self.table.remove(pid);
         self.recent.clear();

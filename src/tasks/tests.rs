@@ -125,3 +125,35 @@ fn what_runs_before_the_containers_execve_is_the_runtimes() {
     tasks.born(2, tasks.find(5).unwrap(), 8, b"sh", Some(0), |()| true);
     assert!(!of(&tasks, 8).runtime);
 }
+
+#[test]
+fn what_joins_is_the_runtimes_until_its_own_execve_and_so_are_its_children() {
+    let mut tasks = tasks(&meta(&[(5, 5, "sh", "")]));
+    let slot = tasks.joined(20, 20, false, b"runc").unwrap();
+    assert_eq!(tasks.joined(20, 20, false, b"runc"), None, "told twice");
+    // Itself, once more.
+    tasks.execed(20, 20, b"/dev/fd/5");
+    let state = |tasks: &Tasks<()>, pid| (of(tasks, pid).join, of(tasks, pid).runtime);
+    assert_eq!(state(&tasks, 20), (Join::SetUp, true));
+    tasks.born(1, slot, 21, b"runc:[1:CHILD]", Some(0), |()| true);
+    tasks.execed(21, 21, b"/bin/ls");
+    assert_eq!([20, 21].map(|pid| state(&tasks, pid)), [(Join::SetUp, true), (Join::Done, false)]);
+    assert_eq!(tasks.joined(21, 21, true, b"ls"), None, "its exec was seen");
+    tasks.born(2, tasks.find(21).unwrap(), 22, b"ls", Some(0), |()| true);
+    assert_eq!(state(&tasks, 22), (Join::No, false));
+    assert!(tasks.joined(20, 20, true, b"sh").is_some(), "its exec was not seen");
+    assert_eq!(state(&tasks, 20), (Join::Done, false));
+}
+
+#[test]
+fn a_task_that_joined_late_is_the_containers_at_once_and_takes_the_place_of_a_dead_one() {
+    let mut tasks = tasks(&meta(&[(5, 5, "sh", "")]));
+    tasks.joined(20, 20, true, b"cat").unwrap();
+    tasks.joined(21, 20, true, b"cat").unwrap();
+    assert_eq!([20, 21].map(|pid| (of(&tasks, pid).tgid, of(&tasks, pid).runtime)), [(20, false), (20, false)]);
+    let dead = tasks.find(20).unwrap();
+    tasks.exited(3, dead);
+    tasks.joined(20, 20, false, b"runc").unwrap();
+    let task = of(&tasks, 20);
+    assert_eq!((task.join, task.runtime, task.ended, task.comm.as_bytes()), (Join::SetUp, true, None, &b"runc"[..]));
+}

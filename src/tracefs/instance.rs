@@ -159,6 +159,11 @@ impl Instance {
         Ok(pids)
     }
 
+    /// Puts a text into the buffer, at this time: an event that no filter keeps out.
+    pub fn mark(&self, text: &str) -> Result<()> {
+        self.write("trace_marker", text)
+    }
+
     /// Switches one event, or with `name` empty all of a system, on or off.
     pub fn enable_event(&self, system: &str, name: &str, on: bool) -> Result<()> {
         let file =
@@ -197,6 +202,12 @@ impl Instance {
     /// Opens a CPU's raw pipe, not blocking.
     pub fn open_pipe_raw(&self, cpu: CpuId) -> Result<File> {
         let path = self.path.join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
+        sys::open(&path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(|why| Error::io("open", &path, why))
+    }
+
+    /// Opens what the kernel makes of all CPUs' events, a line each, not blocking.
+    pub fn open_lines(&self) -> Result<File> {
+        let path = self.path.join("trace_pipe");
         sys::open(&path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(|why| Error::io("open", &path, why))
     }
 

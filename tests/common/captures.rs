@@ -142,7 +142,7 @@ fn parts(event: &Event<'_>) -> Vec<String> {
             vec![format!("NR {nr} ({args})")]
         }
         Event::SysExit { nr, ret } => vec![format!("NR {nr} = {ret}")],
-        Event::Contents(_) => Vec::new(),
+        Event::Contents(_) | Event::Mark { .. } => Vec::new(),
         Event::Fork { parent, child, comm } => {
             vec!["comm=".into(), format!(" pid={parent} child_comm={} child_pid={child}", lossy(comm))]
         }

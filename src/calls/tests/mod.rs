@@ -5,6 +5,7 @@
 
 mod descriptors;
 mod ending;
+mod joins;
 mod order;
 mod pairing;
 
@@ -60,6 +61,7 @@ impl Lines for Shown {
             What::Signal { sig, code } => format!("{} signal {sig} code {code}", note.pid),
             What::Exit(cause) => format!("{} {cause:?}", note.pid),
             What::Exec { .. } | What::Fork { .. } => return,
+            What::Joined { seen } => format!("{} joined {seen:?}", note.pid),
             What::Lost { cpu, count, .. } => format!("lost {count:?} on {cpu}"),
             What::Damaged { cpu, .. } => format!("damaged on {cpu}"),
         };

@@ -44,6 +44,13 @@ const FIELDS32: [&str; 9] = [
      field:int result; offset:44; size:4; signed:1;",
 ];
 
+/// What marks are.
+const PRINT: &str = "field:unsigned long ip; offset:8; size:8; signed:0;\nfield:char buf[]; offset:16; size:0; signed:0;";
+
+fn print() -> String {
+    format!("name: print\nID: 5\n{COMMON}\n{PRINT}\n")
+}
+
 const COMMON: &str = "field:unsigned short common_type; offset:0; size:2; signed:0;\n\
                       field:int common_pid; offset:4; size:4; signed:1;";
 
@@ -59,6 +66,7 @@ pub fn schema(long: u32) -> Schema {
         };
         assert_eq!(added, Ok(true));
     }
+    assert_eq!(schema.add(&parse_event(&print()).expect("a format of this file")), Ok(true));
     schema
 }
 
@@ -69,6 +77,7 @@ pub fn formats() -> Vec<u8> {
     for ((system, name), text) in Schema::EVENTS.iter().zip(LONG64) {
         formats.push(&format!("events/{system}/{name}/format"), text);
     }
+    formats.push("events/ftrace/print/format", &print());
     formats.as_bytes().to_vec()
 }
 

@@ -43,7 +43,8 @@ fuzz_target!(|data: &[u8]| {
             | Event::NewTask { comm: text, .. }
             | Event::Exec { filename: text, .. }
             | Event::Exit { comm: text, .. }
-            | Event::Rename { comm: text, .. } => {
+            | Event::Rename { comm: text, .. }
+            | Event::Mark { text } => {
                 let text = text.as_ptr_range();
                 assert!(payload.start <= text.start && text.end <= payload.end, "text from outside the record");
             }

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A process that joined a container: how that is known, and how it comes into the recording.
+//!
+//! `set_event_pid` takes a thread at once and returns only after RCU, some 10 ms, in which nobody else's write is taken: all
+//! this happens in children of the recorder. A mark in the ring, before the thread's first event, tells reports what it is.
+//! Source: kernel/trace/trace_events.c `event_pid_write`, `event_filter_pid_sched_process_exit`; namespaces(7).
+
+use std::fs::File;
+
+use nix::fcntl::OFlag;
+
+use super::log::log;
+use super::run_state::{run_dir, RunState};
+use super::target::{cgroups_of, Target};
+use crate::error::Result;
+use crate::format::JOIN;
+use crate::ids::Pid;
+use crate::proc;
+use crate::sys;
+use crate::tracefs::{Instance, Tracefs};
+use crate::words::next_part;
+
+/// How long one join may wait for others, in milliseconds.
+const TURN_WITHIN: u32 = 2_000;
+
+/// How long the kernel may take to strike a task off its list that ended, in milliseconds.
+const GOES_WITHIN: u32 = 400;
+
+/// What a container's recorder tells in its state of how joins are known: its mount namespace and control groups.
+pub(super) fn describe(state: &mut RunState, target: &Target) {
+    let id = &target.container.id;
+    if id.is_empty() {
+        return;
+    }
+    let of = |pid| proc::link(pid, "ns/mnt");
+    let own = of(target.init_pid);
+    // A container may do without a mount namespace, and then has the machine's or that of its runtime.
+    if own != of(1) && own != of(std::process::id() as Pid) {
+        state.mnt_ns = own;
+    }
+    state.cgroups = cgroups_of(target.init_pid, id);
+    // Nor need it have a control group of its own: what the runtime, which our hook is a child of, is in is not.
+    let ours = proc::cgroups(std::process::id() as Pid);
+    state.cgroups.retain(|known| !is_within(&ours, known));
+}
+
+/// Whether one of these lines of /proc/PID/cgroup is the known one, or one below.
+fn is_within(cgroups: &str, known: &str) -> bool {
+    let mut rest = cgroups;
+    while let Some(line) = next_part(&mut rest, "\n") {
+        if line.strip_prefix(known).is_some_and(|below| below.is_empty() || below.starts_with('/')) {
+            return true;
+        }
+    }
+    false
+}
+
+impl RunState {
+    /// Whether processes that join are followed.
+    pub(super) fn takes_joins(&self) -> bool {
+        !self.mnt_ns.is_empty() || !self.cgroups.is_empty()
+    }
+
+    /// Whether a process with this mount namespace and these control groups is in the container.
+    pub(super) fn is_in(&self, mnt_ns: &str, cgroups: &str) -> bool {
+        let has_ns = !mnt_ns.is_empty() && mnt_ns == self.mnt_ns;
+        has_ns || self.cgroups.iter().any(|known| is_within(cgroups, known))
+    }
+}
+
+/// Adds what joined while nobody read.
+pub(super) fn scan(tracefs: &Tracefs, states: &[RunState]) {
+    for pid in proc::processes() {
+        let (mnt_ns, cgroups) = (proc::link(pid, "ns/mnt"), proc::cgroups(pid));
+        for state in states.iter().filter(|state| state.is_in(&mnt_ns, &cgroups)) {
+            join(tracefs, state, pid, false);
+        }
+    }
+}
+
+/// Adds a process's threads to a recording, each behind its mark; with `told` the kernel told of it just now.
+pub(super) fn join(tracefs: &Tracefs, state: &RunState, tgid: Pid, told: bool) {
+    // The first process is its recorder's own business, and when it is gone the container is.
+    if tgid == state.init_pid || !proc::is_alive(state.init_pid) || !state.is_alive() {
+        return;
+    }
+    let added = Instance::named(tracefs, &state.instance).and_then(|instance| add(&instance, state, tgid, told));
+    if let Err(why) = added {
+        // It may have ended meanwhile.
+        if state.is_alive() && proc::is_alive(tgid) {
+            log(&format!("process {tgid} joined container {} and is not recorded: {why}", state.container));
+        }
+    }
+}
+
+fn add(instance: &Instance, state: &RunState, tgid: Pid, told: bool) -> Result<()> {
+    // Else it may be one that only makes the one that joins, and has done so.
+    let inside = proc::link(tgid, "ns/mnt") == state.mnt_ns;
+    let comm = proc::comm(tgid);
+    let threads = proc::threads(tgid);
+    // Of those that the kernel told of just now there is no time to ask: that would wait for others' writes.
+    if !told && contains_all(&instance.pids()?, &threads) {
+        return Ok(());
+    }
+    let turn = take_turn();
+    if !proc::is_alive(tgid) {
+        return if inside { mark(instance, (tgid, tgid), MISSED, &comm) } else { Ok(()) };
+    }
+    if makes_another(tgid) {
+        return Ok(());
+    }
+    // Who knows a thread already, by a birth that was recorded, passes its mark over.
+    for tid in &threads {
+        mark(instance, (*tid, tgid), SET_UP, &proc::comm(*tid))?;
+    }
+    instance.add_pids(&threads)?;
+    drop(turn);
+    for tid in &threads {
+        if proc::stat(*tid).is_none() {
+            take_back(instance, (*tid, tgid), inside, &comm)?;
+        }
+    }
+    // Those born meanwhile are listed, but their births may not have been recorded. A runtime's threads end with its execve;
+    // where that came before the kernel knew the task, there may be threads that nobody knows.
+    let (late, now) = (proc::runs_program_of(tgid, state.init_pid), proc::threads(tgid));
+    for tid in &now {
+        if late || !threads.contains(tid) {
+            mark(instance, (*tid, tgid), if late { LATE } else { SET_UP }, &proc::comm(*tid))?;
+        }
+    }
+    if late && !contains_all(&instance.pids()?, &now) {
+        instance.add_pids(&now)?;
+    }
+    Ok(())
+}
+
+fn contains_all(pids: &[Pid], wanted: &[Pid]) -> bool {
+    wanted.iter().all(|pid| pids.contains(pid))
+}
+
+/// Whether a process's children will be in another pid namespace: it only makes the one that joins, which tells of itself by
+/// its birth. A write for this one would have that one's wait for RCU.
+pub(super) fn makes_another(pid: Pid) -> bool {
+    let children = proc::link(pid, "ns/pid_for_children");
+    !children.is_empty() && children != proc::link(pid, "ns/pid")
+}
+
+/// A write waits for RCU, some 10 ms, and keeps all others waiting: who has to wait looks again whether it still makes
+/// sense.
+fn take_turn() -> Option<File> {
+    let file = sys::open(&run_dir(), OFlag::O_RDONLY | OFlag::O_DIRECTORY).ok()?;
+    for _ in 0..TURN_WITHIN {
+        if sys::lock(&file).is_ok() {
+            break;
+        }
+        sys::sleep_ms(1);
+    }
+    Some(file)
+}
+
+/// Takes a thread from the kernel's list that had ended before it came there. It would stay until the next task of this
+/// number ends, and that may be anybody's. So that task is one of ours, which does nothing but end (5.5 and later). One that
+/// ended later goes from the list by itself, once RCU lets go of it.
+fn take_back(instance: &Instance, (tid, tgid): (Pid, Pid), inside: bool, comm: &str) -> Result<()> {
+    for _ in 0..GOES_WITHIN / 20 {
+        if !instance.pids()?.contains(&tid) {
+            return Ok(());
+        }
+        sys::sleep_ms(20);
+    }
+    if tid == tgid && inside {
+        mark(instance, (tgid, tgid), MISSED, comm)?;
+    }
+    sys::spend_pid(tid);
+    Ok(())
+}
+
+const SET_UP: &str = " setup ";
+const LATE: &str = " late ";
+const MISSED: &str = " missed ";
+
+fn mark(instance: &Instance, (tid, tgid): (Pid, Pid), how: &str, comm: &str) -> Result<()> {
+    instance.mark(&[JOIN, &tid.to_string(), " ", &tgid.to_string(), how, comm].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_in_a_container_by_mount_namespace_or_control_group() {
+        let state = RunState {
+            mnt_ns: "mnt:[7]".into(),
+            cgroups: vec!["4:memory:/pod/demo".into(), "0::/demo".into()],
+            ..RunState::default()
+        };
+        let is_in = |cgroups: &str| state.is_in("mnt:[8]", cgroups);
+        assert!(state.is_in("mnt:[7]", ""));
+        assert!(is_in("5:cpu:/\n4:memory:/pod/demo\n"));
+        assert!(is_in("4:memory:/pod/demo/below\n"));
+        assert!(is_in("0::/demo\n"));
+        for other in ["", "0::/\n", "0::/demo2\n", "5:memory:/pod/demo\n", "4:memory:/pod\n", "0::/x/demo\n"] {
+            assert!(!is_in(other), "{other}");
+        }
+        assert!(!RunState::default().is_in("", "0::/\n"));
+        assert!(state.takes_joins() && !RunState::default().takes_joins());
+    }
+}
