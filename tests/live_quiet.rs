@@ -65,6 +65,14 @@ fn narrowed(profile: &Value) -> bool {
     profile["narrowed"].as_u64().unwrap() >= 1
 }
 
+/// Whether a number is among those that are left out.
+fn left_out(profile: &Value, nr: i32) -> bool {
+    profile["excluded"].as_str().unwrap().split(',').filter(|range| !range.is_empty()).any(|range| {
+        let (first, last) = range.rsplit_once('-').filter(|(first, _)| !first.is_empty()).unwrap_or((range, range));
+        (first.parse().unwrap()..=last.parse().unwrap()).contains(&nr)
+    })
+}
+
 /// The filter of a running recording.
 fn filter(live: &Live, id: &str, event: &str) -> String {
     let state = live.recorder(id).unwrap();
@@ -149,13 +157,7 @@ fn a_steady_container_writes_next_to_nothing_and_what_comes_late_is_there_with_i
     let bundle = bundle(&live, "profile", &["sh", "-c", &script]);
     live.start_container(&bundle, &id);
     let getppid = syscalls::number(Arch::from_machine(NATIVE).unwrap().native_abi(), "getppid").unwrap();
-    let is_known = |profile: &Value| {
-        profile["excluded"].as_str().unwrap().split(',').any(|range| {
-            let (first, last) = range.rsplit_once('-').filter(|(first, _)| !first.is_empty()).unwrap_or((range, range));
-            (first.parse().unwrap()..=last.parse().unwrap()).contains(&getppid)
-        })
-    };
-    let profile = wait_until(&live, &id, "getppid to be left out", is_known);
+    let profile = wait_until(&live, &id, "getppid to be left out", |profile| left_out(profile, getppid));
     assert_eq!((&profile["narrowed_past"], &profile["limited"]), (&json!(false), &json!([])));
     assert!(filter(&live, &id, "sys_enter/filter").len() < 4096);
     // Nothing confines it, so nothing can be refused.
@@ -198,6 +200,31 @@ fn a_running_one_is_followed_and_filters_of_calls_are_refused() {
     let followed = fs::read_to_string(live.path("followed")).unwrap();
     assert_eq!(followed.matches("getsid(123456").count(), 2, "{followed}");
     live.expect_nothing_left();
+}
+
+#[test]
+fn what_joins_makes_calls_known_from_its_execve_on() {
+    let Some(live) = Live::new("what_joins_makes_calls_known_from_its_execve_on", &[Runc, Cc]) else { return };
+    let id = live.id();
+    let bundle = bundle(&live, "profile", &["sh", "-c", &then("work loop 10", "exit 3")]);
+    live.start_container(&bundle, &id);
+    wait_until(&live, &id, "the first narrowing", narrowed);
+    let has = |profile: &Value, name: &str| {
+        let nr = syscalls::number(Arch::from_machine(NATIVE).unwrap().native_abi(), name).unwrap();
+        left_out(profile, nr)
+    };
+    for _ in 0..3 {
+        live.oci(Runc, &["exec", &id, "/bin/work", "handler"]).expect_code(5);
+    }
+    wait_until(&live, &id, "what a program that joined called", |profile| has(profile, "kill"));
+    live.oci(Runc, &["exec", &id, "/bin/work", "first"]).expect_code(0);
+    let profile = wait_until(&live, &id, "what the last one called", |profile| has(profile, "getsid"));
+    // What only the runtime calls there.
+    assert!(!["capset", "setns", "keyctl", "pivot_root"].iter().any(|name| has(&profile, name)), "{profile}");
+    go(&bundle);
+    live.expect_nothing_left();
+    let lines = live.report_json(&id, &[]);
+    assert!(lines.iter().any(|line| line["name"] == "getsid" && line["comm"] == "work"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::event_filter::{add, push_ranges, Range};
 use super::lanes::Lanes;
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Result};
-use crate::format::{Event, Schema};
+use crate::format::{is_again, Event, Joined, Schema, Seen};
 use crate::ids::{Pid, SyscallNr, Timestamp};
 use crate::proc;
 use crate::recording::{Formats, Meta, ProfileMeta, Store};
@@ -45,6 +45,9 @@ const NOISE: u32 = 256;
 /// So many of them that they might fill the buffer, and how long they are borne with.
 const FLOOD: u32 = 8_192;
 const FLOOD_AFTER: u64 = 20;
+
+/// How long it may take to list the tasks of a join, in nanoseconds.
+const JOIN_WITHIN: u64 = 2_000_000_000;
 
 /// None of the numbers that there are.
 const NO_CALL: SyscallNr = SyscallNr::MIN;
@@ -106,6 +109,12 @@ pub(super) struct Quiet {
     limited: [u16; LIMITED_LEN],
     /// Tasks whose last call had the number of the other ABI's exit_group.
     leaving: Tasks,
+    /// Tasks that came into the container from outside and still are the runtime.
+    joining: Tasks,
+    /// How many there are.
+    joins: u32,
+    /// While one comes in, children of its may be there whose birth was not seen: up to this time nothing becomes known.
+    joins_until: Timestamp,
     /// Some task may have a filter of seccomp's.
     confined: bool,
     /// Numbers became known since the filter was made.
@@ -141,6 +150,9 @@ impl Quiet {
             excluded: Numbers::default(),
             limited: [0; LIMITED_LEN],
             leaving: Tasks::default(),
+            joining: Tasks::default(),
+            joins: 0,
+            joins_until: 0,
             confined: false,
             pending: false,
             noise: 0,
@@ -187,7 +199,7 @@ impl Quiet {
             }
             Ok(count)
         };
-        let taken = lanes.walk(until, &mut read, &mut |_, data| self.look(data, instance));
+        let taken = lanes.walk(until, &mut read, &mut |ts, data| self.look(ts, data, instance));
         self.lanes = Some(lanes);
         let taken = taken?;
         store.trim()?;
@@ -217,11 +229,25 @@ impl Quiet {
     }
 
     #[inline]
-    fn look(&mut self, data: &[u8], instance: &Instance) {
+    fn look(&mut self, ts: Timestamp, data: &[u8], instance: &Instance) {
         let Some(common) = Schema::common(data) else { return };
         match self.schema.decode(common.id, data) {
-            Event::SysEnter { nr, args } if self.started => self.entered(common.pid, nr, &args, instance),
+            Event::SysEnter { .. } if !self.started || (self.joins > 0 && ts < self.joins_until) => {}
+            Event::SysEnter { .. } if self.joins > 0 && self.joining.has(common.pid) => {}
+            Event::SysEnter { nr, args } => self.entered(common.pid, nr, &args, instance),
+            Event::Fork { parent, child, .. } if self.joins > 0 => self.joins(child, self.joining.has(parent)),
+            Event::Mark { text } => {
+                if let Some(joined) = Joined::parse(text) {
+                    self.joins(joined.tid, joined.seen == Seen::SetUp);
+                    self.joins_until = ts.saturating_add(JOIN_WITHIN);
+                    if joined.seen == Seen::Late {
+                        self.runs(proc::abi(joined.tgid), Some(instance));
+                    }
+                }
+            }
+            Event::Exec { pid, filename, .. } if self.joining.has(pid) && is_again(filename) => {}
             Event::Exec { pid, .. } => {
+                self.joins(pid, false);
                 if !self.started && pid == self.init {
                     // What was before is the runtime's.
                     self.start();
@@ -231,12 +257,25 @@ impl Quiet {
                     self.runs(proc::abi(pid), Some(instance));
                 }
             }
-            Event::Exit { pid, .. } if self.leaving.has(pid) => {
-                self.leaving.set(pid, false);
-                self.runs(self.other_abi(), Some(instance));
+            Event::Exit { pid, .. } => {
+                self.joins(pid, false);
+                if self.leaving.has(pid) {
+                    self.leaving.set(pid, false);
+                    self.runs(self.other_abi(), Some(instance));
+                }
             }
             _ => {}
         }
+    }
+
+    /// Notes whether a task is the runtime of a join.
+    fn joins(&mut self, pid: Pid, joins: bool) {
+        match (self.joining.has(pid), joins) {
+            (false, true) => self.joins += 1,
+            (true, false) => self.joins = self.joins.saturating_sub(1),
+            _ => return,
+        }
+        self.joining.set(pid, joins);
     }
 
     fn other_abi(&self) -> Option<Abi> {

@@ -166,9 +166,8 @@ impl Session {
         meta.anchors.extend(read_anchor(&instance, first_cpu));
         let (store, meta_file) = Store::create(&options.dir, &unit, &formats, &mut meta, &cpus)?;
         let mut state = RunState::for_this_process(&store.dir, target, instance.name());
-        // A join begins with calls of the runtime's. Histograms have no place for them, and mode profile would leave out the
-        // container's own for having seen those.
-        if target.origin != Origin::Run && !plan.hist && options.mode != Mode::Profile {
+        // A join begins with calls of the runtime's, which histograms have no place for.
+        if target.origin != Origin::Run && !plan.hist {
             joiner::describe(&mut state, target);
         }
         let begun = begin(target, &instance, &cpus, &meta, (&prepared, &plan), &mut state);
