@@ -9,39 +9,21 @@
 mod live;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+
 use std::process::{Command, Stdio};
 
-use live::{kernel_lacks, pause, run, wait, wait_for, Cc, Crun, Live, Out, Runc, TRACING};
+use live::{kernel_lacks, pause, run, wait, wait_for, Cc, Crun, Live, Out, Runc};
 use serde_json::{json, Value};
-
-/// The instance that watches for this test's recorders.
-fn watch(live: &Live) -> PathBuf {
-    let run = fs::metadata(live.path("run")).unwrap();
-    Path::new(TRACING).join(format!("instances/ftrace-analyzer-joins-{}-{}", run.dev(), run.ino()))
-}
 
 /// The recorder that reads the watch.
 fn reader(live: &Live) -> Option<String> {
     fs::read_to_string(live.path("run/joins")).ok().filter(|pid| !pid.is_empty())
 }
 
-/// Waits until joins are seen, by the recorder of this process number if one is given.
-fn wait_for_watch(live: &Live, by: Option<&str>) {
-    let enabled = watch(live).join("events/task/task_newtask/enable");
-    wait_for("the watch for joins", || {
-        let on = fs::read_to_string(&enabled).is_ok_and(|text| text.starts_with('1'));
-        (on && reader(live).is_some_and(|reader| by.is_none() || Some(reader.as_str()) == by)).then_some(())
-    });
-    // Its reader has still to open it.
-    pause(100);
-}
-
 fn start(live: &Live, args: &[&str]) -> String {
     let id = live.id();
     live.start_container(&live.bundle(args), &id);
-    wait_for_watch(live, None);
+    live.wait_for_watch(None);
     id
 }
 
@@ -58,7 +40,7 @@ fn end(live: &Live, id: &str) {
 
 fn nothing_left(live: &Live) {
     live.expect_nothing_left();
-    wait_for("the end of the watch", || (!watch(live).exists()).then_some(()));
+    wait_for("the end of the watch", || (!live.watch().exists()).then_some(()));
     let log = fs::read_to_string(live.path("run/hook.log")).unwrap_or_default();
     assert_eq!(log, "", "nobody had anything to complain about");
 }
@@ -174,7 +156,7 @@ fn another_recorder_watches_when_one_ends_or_is_killed() {
     exec(&live, &ids[third], &["/bin/echo", "after one ended"], 0);
     let killed = Command::new("kill").args(["-KILL", &pids[second]]).status();
     assert!(killed.unwrap().success());
-    wait_for_watch(&live, Some(&pids[third]));
+    live.wait_for_watch(Some(&pids[third]));
     exec(&live, &ids[third], &["/bin/echo", "after one was killed"], 0);
     end(&live, &ids[third]);
     live.bin(&["gc"]).expect_code(0);
@@ -190,7 +172,7 @@ fn gc_removes_the_watch_of_a_killed_recorder() {
     let killed = Command::new("kill").args(["-KILL", &reader(&live).unwrap()]).status();
     assert!(killed.unwrap().success());
     wait_for("its end", || live.bin(&["list"]).stdout.contains("killed").then_some(()));
-    assert!(watch(&live).exists());
+    assert!(live.watch().exists());
     live.bin(&["gc"]).expect_code(0);
     nothing_left(&live);
     end(&live, &id);
@@ -202,7 +184,7 @@ fn what_joins_an_attached_container_is_recorded_too() {
     let id = live.id();
     live.start_container(&live.bundle_with(&["sleep", "60"], json!({})), &id);
     let mut attach = live.start(&["attach", &id], "attach");
-    wait_for_watch(&live, None);
+    live.wait_for_watch(None);
     exec(&live, &id, &["/bin/echo", "hello"], 0);
     assert!(live.recorder(&id).is_some());
     end(&live, &id);
@@ -225,8 +207,8 @@ fn joins_are_counted_from_their_program_on_and_not_by_histograms() {
             "poststop": [live.hook(&["stop"])],
         });
         live.start_container(&live.bundle_with(&["sleep", "60"], hooks), &id);
-        if wanted > 0 || watch(&live).exists() {
-            wait_for_watch(&live, None);
+        if wanted > 0 || live.watch().exists() {
+            live.wait_for_watch(None);
         }
         exec(&live, &id, &["/bin/work", "loop", "500"], 0);
         end(&live, &id);
@@ -252,7 +234,7 @@ fn a_flight_recording_has_what_joined_too() {
     let start = live.hook(&["start", "--mode", "flight"]);
     let hooks = json!({ "createRuntime": [start], "poststop": [live.hook(&["stop"])] });
     live.start_container(&live.bundle_with(&["sleep", "60"], hooks), &id);
-    wait_for_watch(&live, None);
+    live.wait_for_watch(None);
     exec(&live, &id, &["/bin/echo", "hello"], 0);
     end(&live, &id);
     nothing_left(&live);
@@ -286,7 +268,7 @@ fn what_joins_by_being_made_in_the_control_group_is_recorded() {
         kernel_lacks(test, &fs::read_to_string(live.path("crun.log")).unwrap());
         return;
     }
-    wait_for_watch(&live, None);
+    live.wait_for_watch(None);
     let state = live.recorder(&id).unwrap();
     assert!(state["cgroups"].to_string().contains(&id), "a group of its own: {state}");
     for _ in 0..6 {

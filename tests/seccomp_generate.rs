@@ -104,7 +104,7 @@ fn the_runtimes_table_depends_on_no_new_privileges_of_all_bundles() {
     assert!(!has(std::slice::from_ref(&no), &Wish { no_new_privileges: Some(true), ..runc }, "capset"));
     assert!(!has(std::slice::from_ref(&no), &Wish { runtime: Runtime::Crun, ..runc }, "fstatfs"));
     assert!(has(&[yes, no], &runc, "capset"));
-    for name in needed(Runtime::Any, false) {
+    for name in needed(Runtime::Any, false, false) {
         assert!(has(std::slice::from_ref(&unknown), &Wish { runtime: Runtime::Any, ..PLAIN }, name), "{name}");
     }
 }

@@ -15,7 +15,7 @@ use crate::format::Event;
 use crate::ids::{CpuId, Pid, SyscallNr, Timestamp};
 use crate::recording::{Item, Meta, Stream};
 use crate::syscalls::Numbers;
-use crate::tasks::{Abis, Comm, Slot, Task, Tasks, Votes};
+use crate::tasks::{Abis, Comm, Join, Slot, Task, Tasks, Votes};
 use crate::words::quoted;
 
 use super::contents::EarlyContents;
@@ -24,6 +24,10 @@ use super::ending::{GroupEnd, ThreadEnd};
 use super::lifecycle::about_recording;
 use super::special::{is_exec, is_sigreturn, special, ExecMark};
 use super::{Call, End, Steps, What};
+
+/// What filters of runtimes answer, as results.
+const EPERM: i64 = -1;
+const ENOSYS: i64 = -38;
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -441,6 +445,8 @@ impl Tracker {
         };
         let Some(task) = self.tasks.get_mut(slot) else { return };
         let before = task.state.phase;
+        // While a thread that joins is being listed, an enter of its may be missing: only what a filter answers is a refusal.
+        let refusable = refusable && (task.join != Join::SetUp || matches!(ret, EPERM | ENOSYS));
         leave_open(task, ts, steps);
         task.state.phase = Phase::Outside;
         task.state.last = ts;

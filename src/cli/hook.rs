@@ -151,6 +151,7 @@ fn describe(state: &State) -> ContainerMeta {
         if meta.seccomp.is_empty() {
             meta.seccomp.push_str("none");
         }
+        meta.start_hooks = u16::try_from(config.hooks.startContainer.len()).unwrap_or(u16::MAX);
         meta.capabilities = config.process.capabilities.bounding;
     }
     meta

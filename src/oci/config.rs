@@ -16,6 +16,23 @@ pub struct Config {
     pub process: Process,
     /// `linux`
     pub linux: Linux,
+    /// `hooks`
+    pub hooks: Hooks,
+}
+
+/// `hooks`
+#[derive(Debug, Default, PartialEq, Eq)]
+#[allow(non_snake_case)]
+pub struct Hooks {
+    /// Those that run in the container, in front of its program and under its filter.
+    pub startContainer: Vec<Hook>,
+}
+
+/// One of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Hook {
+    /// What is executed.
+    pub path: String,
 }
 
 /// `process`
@@ -50,7 +67,9 @@ pub struct Seccomp {
     pub defaultAction: String,
 }
 
-record!(Config { process: Record, linux: Record });
+record!(Config { process: Record, linux: Record, hooks: Record });
+record!(Hooks { startContainer: List });
+record!(Hook { path: Text });
 record!(Process { noNewPrivileges: Bool, capabilities: Record });
 record!(Capabilities { bounding: Texts });
 record!(Linux { seccomp: Record });
@@ -79,6 +98,14 @@ mod tests {
                 .unwrap();
         assert_eq!(config.linux.seccomp.defaultAction, "SCMP_ACT_ERRNO");
         assert_eq!(config.process, Process::default());
+        assert_eq!(
+            read("{\"hooks\":{\"startContainer\":[{\"path\":\"/a\"}],\"poststop\":[{}]}}")
+                .unwrap()
+                .hooks
+                .startContainer
+                .len(),
+            1
+        );
         assert_eq!(read("{"), None);
     }
 }

@@ -75,6 +75,8 @@ pub struct ContainerMeta {
     /// The filter of system calls: its default action (`SCMP_ACT_ERRNO`), `none` where there is none, `filter` where
     /// there is one that the kernel does not show; empty where nothing told.
     pub seccomp: String,
+    /// How many startContainer hooks its bundle has: they run in the container, under its filter.
+    pub start_hooks: u16,
     /// Capabilities that its programs can have; empty where nothing told, too.
     pub capabilities: Vec<String>,
 }
@@ -258,6 +260,7 @@ record!(ContainerMeta {
     image: Text,
     no_new_privileges: Text,
     seccomp: Text,
+    start_hooks: U16,
     capabilities: Texts,
 });
 record!(HostMeta { node: Text, release: Text, version: Text, machine: Text, boot_id: Text, cpus: U16 });

@@ -98,7 +98,7 @@ impl Check {
             let meta = &source.recording.meta;
             let machine = machine_of(&source.recording, runtime)?;
             let effects = Effects::new(profile, &machine, what)?;
-            check.need(&effects, machine.arch.native_abi(), runtime);
+            check.need(&effects, machine.arch.native_abi(), runtime, meta.container.start_hooks > 0);
             check.is_whole &= incomplete(source).next().is_none();
             check.others += source.seen.others;
             check.calls += source.calls();
@@ -122,9 +122,9 @@ impl Check {
     }
 
     /// Holds against the profile what the runtime needs.
-    fn need(&mut self, effects: &Effects, abi: Abi, runtime: Runtime) {
+    fn need(&mut self, effects: &Effects, abi: Abi, runtime: Runtime, hooks: bool) {
         let verdict = |name: &str| number(abi, name).map(|nr| effects.verdict(abi, nr, None));
-        for name in needed(runtime, self.no_new_privileges) {
+        for name in needed(runtime, self.no_new_privileges, hooks) {
             let Some(is) = verdict(name) else { continue };
             let mut refused = matches!(class(is), Class::Refused | Class::Unclear);
             // Programs of 32 bits call the wider form, where the ABI has both.

@@ -105,6 +105,8 @@ fn unfit(recording: &Recording, seen: &Seen, walked: &Walked, killed: bool) -> V
     );
     told(walked.never_started, &["the container's program was never executed"]);
     told(!walked.never_started && seen.calls.is_empty(), &["it has no calls of the container"]);
+    let late = seen.late_joins.to_string();
+    told(seen.late_joins > 0, &[&late, " processes that joined it (exec) were seen late: calls of theirs are missing"]);
     told(seen.others > 0, &["it has calls of too many numbers"]);
     reasons
 }
@@ -281,7 +283,8 @@ pub fn generate(sources: &[Source], wish: &Wish<'_>) -> Result<Made> {
         names.retain(|named| named.why != Why::default());
     }
     add_table(names, &spoken, &mut of_programs(), |why| why.program = true);
-    add_table(names, &own, &mut needed(wish.runtime, made.no_new_privileges), |why| why.runtime = true);
+    let hooks = sources.iter().any(|source| source.recording.meta.container.start_hooks > 0);
+    add_table(names, &own, &mut needed(wish.runtime, made.no_new_privileges, hooks), |why| why.runtime = true);
     if wish.args {
         made.limits = limits::find(sources, names);
     }

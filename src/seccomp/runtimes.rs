@@ -63,22 +63,32 @@ const CRUN: &str = "close close_range execve lseek";
 const CRUN_EARLY: &str =
     "capset chdir prctl pselect6 read rt_sigaction rt_sigprocmask setgroups setresgid setresuid write";
 
+/// What each needs besides to run startContainer hooks, which are under the filter, too (runc 1.1.5 and 1.1.15, crun 1.8.1
+/// and 1.21; clone3, pidfd_open, pidfd_send_signal and waitid are how newer Go starts processes).
+const RUNC_HOOKS: &str =
+    "clone clone3 dup3 epoll_create1 eventfd2 fcntl gettid ioctl kill pidfd_open pidfd_send_signal pipe2 \
+                          prlimit64 read rt_sigaction rt_sigprocmask set_robust_list wait4 waitid";
+const CRUN_HOOKS: &str =
+    "chdir clone clone3 dup2 dup3 getcwd getpid ioctl kill mmap mprotect munmap openat pipe2 poll ppoll read \
+                          rt_sigaction rt_sigprocmask set_robust_list set_tid_address wait4 write";
+
 /// What a program needs whoever starts it.
 pub fn of_programs() -> impl Iterator<Item = &'static str> {
     PROGRAM.split(' ')
 }
 
-/// What the runtime needs. Names may come more than once.
-pub fn needed(runtime: Runtime, no_new_privileges: bool) -> impl Iterator<Item = &'static str> {
+/// What the runtime needs, `hooks` if there are startContainer hooks. Names may come more than once.
+pub fn needed(runtime: Runtime, no_new_privileges: bool, hooks: bool) -> impl Iterator<Item = &'static str> {
+    let early = !no_new_privileges;
     let lists = [
         (RUNC, Runtime::Runc, true),
-        (RUNC_EARLY, Runtime::Runc, false),
+        (RUNC_EARLY, Runtime::Runc, early),
+        (RUNC_HOOKS, Runtime::Runc, hooks),
         (CRUN, Runtime::Crun, true),
-        (CRUN_EARLY, Runtime::Crun, false),
+        (CRUN_EARLY, Runtime::Crun, early),
+        (CRUN_HOOKS, Runtime::Crun, hooks),
     ];
-    let wanted = move |(_, of, always): &(&str, Runtime, bool)| {
-        (runtime == Runtime::Any || runtime == *of) && (*always || !no_new_privileges)
-    };
+    let wanted = move |(_, of, wanted): &(&str, Runtime, bool)| *wanted && (runtime == Runtime::Any || runtime == *of);
     lists.into_iter().filter(wanted).flat_map(|(names, ..)| names.split(' '))
 }
 
@@ -90,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_name_of_the_tables_is_a_call_and_stands_in_order() {
-        for list in [PROGRAM, RUNC, RUNC_EARLY, CRUN, CRUN_EARLY] {
+        for list in [PROGRAM, RUNC, RUNC_EARLY, RUNC_HOOKS, CRUN, CRUN_EARLY, CRUN_HOOKS] {
             let names: Vec<&str> = list.split(' ').collect();
             assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{list}");
             for name in names {
@@ -102,11 +112,13 @@ mod tests {
 
     #[test]
     fn without_no_new_privileges_more_is_needed() {
-        let count = |runtime, nnp| needed(runtime, nnp).count();
+        let count = |runtime, nnp| needed(runtime, nnp, false).count();
         assert_eq!((count(Runtime::Runc, true), count(Runtime::Runc, false)), (23, 36));
         assert_eq!((count(Runtime::Crun, true), count(Runtime::Crun, false)), (4, 15));
         assert_eq!(count(Runtime::Any, false), 51);
         assert_eq!(count(Runtime::None, false), 0);
+        assert!(needed(Runtime::Crun, true, true).any(|name| name == "pipe2"));
+        assert!(!needed(Runtime::Crun, true, true).any(|name| name == "gettid"), "runc's");
         for name in ["any", "runc", "crun", "none"] {
             assert_eq!(Runtime::from_name(name).map(Runtime::name), Some(name));
         }

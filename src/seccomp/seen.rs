@@ -4,8 +4,9 @@
 //! Calls of the application are those behind the container's execve, of all tasks; those of the runtime are kept apart.
 
 use crate::arch::Abi;
-use crate::calls::{Call, End, Note, Steps};
+use crate::calls::{Call, End, Note, Steps, What};
 use crate::error::Result;
+use crate::format::Seen as Joining;
 use crate::ids::{Pid, SyscallNr, Timestamp};
 use crate::recording::{CallCounts, Recording};
 use crate::syscalls;
@@ -71,6 +72,11 @@ pub struct Seen {
     pub runtime: u64,
     /// Calls with numbers beyond [`CALLS_MAX`].
     pub others: u64,
+    /// Processes that joined and of which calls are missing.
+    pub late_joins: u64,
+    /// The container's first process, where its bundle has startContainer hooks: they run under the filter, as processes of
+    /// their own in front of the program.
+    hooks_beside: Option<Pid>,
 }
 
 impl Seen {
@@ -80,6 +86,9 @@ impl Seen {
             return Seen::of_counts(recording);
         }
         let mut seen = Seen::default();
+        if recording.meta.container.start_hooks > 0 {
+            seen.hooks_beside = Some(recording.meta.init_pid);
+        }
         let walked = walk(recording, &mut seen)?;
         Ok((seen, walked))
     }
@@ -140,7 +149,8 @@ pub fn limited_argument(name: &str) -> Option<u32> {
 
 impl Steps for Seen {
     fn opened(&mut self, call: &Call) -> u64 {
-        if call.runtime {
+        let of_hook = self.hooks_beside.is_some_and(|init| call.tgid != 0 && call.tgid != init);
+        if call.runtime && !of_hook {
             self.runtime += 1;
             return 0;
         }
@@ -168,5 +178,7 @@ impl Steps for Seen {
 
     fn closed(&mut self, _: u64, _: &Call) {}
 
-    fn note(&mut self, _: Note) {}
+    fn note(&mut self, note: Note) {
+        self.late_joins += u64::from(matches!(note.what, What::Joined { seen: Joining::Late | Joining::Missed }));
+    }
 }

@@ -186,36 +186,24 @@ fn line(out: &mut Vec<u8>, parts: &[&str]) {
 /// The remarks for people: what the profile is made of, each line behind `# `.
 pub fn push_remarks(out: &mut Vec<u8>, sources: &[Source], wish: &Wish<'_>, made: &Made) {
     let count = |is: fn(&Named) -> bool| made.names.iter().filter(|named| is(named)).count().to_string();
-    let of_runtime = match made.no_new_privileges {
-        true => " to start a program with no-new-privileges, ",
-        false => " to start a program, ",
+    let mut parts = vec![made.names.len().to_string(), " calls: ".to_owned(), count(|named| named.why.container)];
+    let mut add = |count: String, text: &[&str]| parts.extend([count, text.concat()]);
+    add(String::new(), &[" of the container, "]);
+    let runtime = match wish.runtime {
+        super::runtimes::Runtime::Any => "runc or crun",
+        other => other.name(),
     };
-    line(
-        out,
-        &[
-            &made.names.len().to_string(),
-            " calls: ",
-            &count(|named| named.why.container),
-            " of the container, ",
-            &count(|named| named.why.runtime && !named.why.container),
-            " more that ",
-            match wish.runtime {
-                super::runtimes::Runtime::Any => "runc or crun",
-                other => other.name(),
-            },
-            " needs",
-            of_runtime,
-            &count(|named| named.why.program && !named.why.container && !named.why.runtime),
-            " more of every program",
-            if wish.portable { ", " } else { "" },
-            &if wish.portable {
-                count(|named| named.why.spelling && !named.why.runtime && !named.why.program)
-            } else {
-                String::new()
-            },
-            if wish.portable { " more as other machines spell them" } else { "" },
-        ],
-    );
+    if wish.runtime != super::runtimes::Runtime::None {
+        let how = if made.no_new_privileges { " with no-new-privileges" } else { "" };
+        let more = count(|named| named.why.runtime && !named.why.container);
+        add(more, &[" more that ", runtime, " needs to start a program", how, ", "]);
+    }
+    add(count(|named| named.why.program && !named.why.container && !named.why.runtime), &[" more of every program"]);
+    if wish.portable {
+        let more = count(|named| named.why.spelling && !named.why.runtime && !named.why.program);
+        add(", ".to_owned() + &more, &[" more as other machines spell them"]);
+    }
+    line(out, &[&parts.concat()]);
     for source in sources {
         let meta = &source.recording.meta;
         let millis = source.duration() / 1_000_000;

@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{symlink, DirBuilderExt};
+use std::os::unix::fs::{symlink, DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -169,6 +169,24 @@ impl Live {
             let name = fs::read_to_string(&comm).ok()?;
             (!name.starts_with("runc:") && !name.starts_with("crun")).then_some(())
         });
+    }
+
+    /// The instance that watches for what joins the containers of this test's recorders.
+    pub fn watch(&self) -> PathBuf {
+        let run = fs::metadata(self.path("run")).unwrap();
+        Path::new(TRACING).join(format!("instances/ftrace-analyzer-joins-{}-{}", run.dev(), run.ino()))
+    }
+
+    /// Waits until joins are seen, by the recorder of this process number if one is given.
+    pub fn wait_for_watch(&self, by: Option<&str>) {
+        let enabled = self.watch().join("events/task/task_newtask/enable");
+        wait_for("the watch for joins", || {
+            let on = fs::read_to_string(&enabled).is_ok_and(|text| text.starts_with('1'));
+            let reader = fs::read_to_string(self.path("run/joins")).ok().filter(|pid| !pid.is_empty());
+            (on && reader.is_some_and(|reader| by.is_none() || Some(reader.as_str()) == by)).then_some(())
+        });
+        // Its reader has still to open it.
+        pause(100);
     }
 
     /// The pid of a container's first process.

@@ -61,6 +61,20 @@ fn what_was_born_while_its_parent_was_being_listed_is_the_runtimes_too() {
 }
 
 #[test]
+fn an_exit_alone_of_what_is_being_listed_is_a_refusal_only_with_a_filters_answer() {
+    let mut log = Log::two();
+    mark(&mut log, "7 7 setup runc:[2:INIT]");
+    log.enter(7, WRITE, 2).exit(7, WRITE, 1).exit(7, READ, 0).exit(7, READ, -11).exit(7, MKDIR, -1).exit(7, MKDIR, -38);
+    log.ends(&[
+        "runtime 7 write(2)=1 <10>",
+        "runtime 7 read(0)=?0",
+        "runtime 7 read(0)=?-11",
+        "runtime 7 mkdir(0)=refused-1",
+        "runtime 7 mkdir(0)=refused-38",
+    ]);
+}
+
+#[test]
 fn a_join_that_was_seen_late_or_not_at_all_is_told_so() {
     let mut log = Log::two();
     mark(&mut log, "7 7 late sh");
