@@ -20,11 +20,11 @@ mod verdict;
 pub use check::{push_check, write_check, Check, Finding};
 pub use denials::{push_table as push_denials, write as write_denials, Denial, Denials};
 pub use diff::{push_diff, write_diff, Diff, Difference, Kind};
-pub use effect::{Branch, Effects, Machine, Test};
+pub use effect::{Branch, Effects, Machine, Test, DEFAULT_CAPS};
 pub use forms::{write as write_profile, Form};
 pub use generate::{check_fit, generate, Made, Named, Source, Wish};
 pub use profile::{Action, ArchMap, Condition, Profile, Rule, Selector, EPERM, MASKED, PROFILE_MAX};
-pub use seen::{First, Seen, SeenCall};
+pub use seen::{First, Seen, SeenCall, CALLS_MAX, LIMITED};
 pub use sources::{push_remarks, push_why, write_sources, write_why};
 pub use verdict::Verdict;
 
