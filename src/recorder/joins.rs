@@ -49,6 +49,10 @@ const READS: u32 = 8;
 /// Processes that were looked at last: a join shows as a dozen events, one for each hierarchy of version 1.
 const RECENT: usize = 64;
 
+/// How often the instance is tried to be removed while somebody has it open, and how long between, in milliseconds.
+const BUSY_TURNS: u32 = 20;
+const BUSY_PAUSE: u16 = 10;
+
 /// What this recorder has to do with joins.
 #[derive(Debug)]
 enum Stage {
@@ -319,8 +323,14 @@ impl Joins {
         }
         if let Ok(instance) = Instance::named(&self.tracefs, &instance_name()) {
             if sys::is_dir(instance.path()) {
-                if let Err(why) = instance.remove() {
-                    log(&why.to_string());
+                // The process that lists what joins may have it open for a moment yet; one that still has is another
+                // recorder's, which removes it when it ends.
+                for _ in 0..BUSY_TURNS {
+                    match instance.remove() {
+                        Err(why) if why.kind() == Kind::Busy => sys::sleep_ms(BUSY_PAUSE),
+                        Err(why) => return log(&why.to_string()),
+                        Ok(()) => return,
+                    }
                 }
             }
         }
