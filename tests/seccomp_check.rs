@@ -134,6 +134,7 @@ CALL         ACTION  COUNT  FIRST  TASK
 close        EPERM   -      -      crun, before it executes the program
 close_range  EPERM   -      -      crun, before it executes the program
 lseek        EPERM   -      -      crun, before it executes the program
+umask        EPERM   -      -      crun, before it executes the program
 of the container's own calls nothing would be refused: 6 calls of 4 kinds in 1 recording
 ";
     assert_eq!((code, &*text), (1, expected));
