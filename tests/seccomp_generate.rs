@@ -92,6 +92,22 @@ fn a_profile_has_the_containers_calls_and_what_every_program_needs() {
 }
 
 #[test]
+fn of_several_recordings_the_one_that_has_a_call_first_by_the_wall_clock_is_told() {
+    let at = |name: &str, later: u64| {
+        let change = |meta: &mut Meta| meta.anchors[0].realtime_ns += later;
+        let program = |log: &mut Synthetic| {
+            log.call(0, 100, 83, &[1, 0o777], 1, 0);
+        };
+        container(name, change, program)
+    };
+    let sources =
+        [at("generate-later", 1_000_000_000), at("generate-earlier", 0), at("generate-latest", 2_000_000_000)];
+    let made = generate(&sources, &PLAIN).unwrap();
+    let mkdir = made.names.iter().find(|named| named.name == "mkdir").unwrap();
+    assert_eq!((mkdir.first.unwrap().0, mkdir.calls), (1, 3));
+}
+
+#[test]
 fn the_runtimes_table_depends_on_no_new_privileges_of_all_bundles() {
     let told = |name: &str, nnp: &str| container(name, |meta| meta.container.no_new_privileges = nnp.into(), |_| {});
     let has =

@@ -10,7 +10,9 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-use super::reader::read_bounded;
+use super::reader::{read_bounded, Conservation};
+use super::stream::Counts;
+use super::{EndState, Meta};
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Kind, Result};
 use crate::ids::SyscallNr;
@@ -156,6 +158,25 @@ impl CallCounts {
             }
         }
         calls
+    }
+
+    /// What was counted and lost against what the kernel wrote: what it counted in histograms is added to both sides, what
+    /// found no room there to the losses.
+    pub fn conservation(&self, meta: &Meta) -> (Conservation, Counts) {
+        let written = meta.written();
+        let lost = written.map_or(self.lost, |_| meta.lost()).saturating_add(self.dropped);
+        let decoded = self.events.saturating_add(self.hits);
+        let written = written.map(|written| written.saturating_add(self.hits).saturating_add(self.dropped));
+        let not_stored = written.map_or(0, |written| written.saturating_sub(decoded.saturating_add(lost)));
+        (
+            Conservation { decoded, trimmed: 0, lost, not_stored, written },
+            Counts { records: decoded, damaged: self.damaged, ..Counts::default() },
+        )
+    }
+
+    /// Whether the container's program was never executed, in a recording that ended.
+    pub fn never_started(&self, meta: &Meta) -> bool {
+        !self.started && meta.end_state() != EndState::Running
     }
 
     /// Reads the file in `dir`. Where there is none, nothing was counted yet: a recorder writes it when it is asked to,

@@ -381,6 +381,14 @@ impl Meta {
         u64::try_from(i128::from(first.realtime_ns) + elapsed).unwrap_or(0)
     }
 
+    /// Time the recording spans, nanoseconds: from its start to the newest write of this file.
+    pub fn span(&self) -> u64 {
+        match (self.anchors.first(), self.anchors.last()) {
+            (Some(first), Some(last)) => last.trace_ns.saturating_sub(first.trace_ns),
+            _ => 0,
+        }
+    }
+
     /// Events the kernel says it wrote or tried to write; `None` while the recording runs.
     pub fn written(&self) -> Option<u64> {
         if self.stats.is_empty() {

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Reports of recordings that only have counts: the summary's table and object, without times.
-//!
-//! What the kernel counted in histograms is added to both sides of the equation, what found no room there to the losses.
 
 use super::summary::Sums;
 use super::{Options, Outcome};
 use crate::error::{Error, Result};
-use crate::recording::{CallCounts, Conservation, Counts, EndState, Meta, Recording};
+use crate::recording::{CallCounts, Meta, Recording};
 
 /// Where both ABIs of a kernel were spoken and numbers are all that is known.
 pub(crate) const MIXED: &str =
@@ -63,21 +61,16 @@ pub(crate) fn gather<'a>(recording: &Recording, options: &'a Options) -> Result<
     sums.others.calls = if failed_only || filter.syscalls.is_some() { 0 } else { counts.others };
     shown += sums.others.calls;
     sums.finish();
-    let written = meta.written();
-    let lost = if written.is_some() { meta.lost() } else { counts.lost };
-    let decoded = counts.events.saturating_add(counts.hits);
-    let lost = lost.saturating_add(counts.dropped);
-    let written = written.map(|written| written.saturating_add(counts.hits).saturating_add(counts.dropped));
-    let not_stored = written.map_or(0, |written| written.saturating_sub(decoded.saturating_add(lost)));
+    let (conservation, decoded) = counts.conservation(meta);
     let outcome = Outcome {
-        conservation: Conservation { decoded, trimmed: 0, lost, not_stored, written },
-        counts: Counts { records: decoded, damaged: counts.damaged, ..Counts::default() },
+        conservation,
+        counts: decoded,
         end: meta.end_state(),
         flight: false,
         shown,
         hidden,
         runtime: 0,
-        never_started: !counts.started && meta.end_state() != EndState::Running,
+        never_started: counts.never_started(meta),
         tasks: counts.tasks,
         closed: false,
     };

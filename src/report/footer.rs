@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::logs::LogCount;
 use super::out::push_safe;
 use super::text::push_traced;
-use super::{wall_span, Options, Outcome};
+use super::{Options, Outcome};
 use crate::json::push_u64;
 use crate::recording::{EndState, Meta, OptionsMeta};
 use crate::words::split_once;
@@ -74,7 +74,7 @@ fn push_empty(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &Outco
         } else {
             buf.extend_from_slice(b"no calls; ");
         }
-        push_traced(buf, wall_span(meta));
+        push_traced(buf, meta.span());
     });
 }
 
@@ -190,5 +190,5 @@ pub(crate) fn push_end(buf: &mut Vec<u8>, meta: &Meta, outcome: &Outcome) {
         push_safe(buf, meta.end_reason.as_bytes());
     }
     buf.extend_from_slice(b"; ");
-    push_traced(buf, wall_span(meta));
+    push_traced(buf, meta.span());
 }

@@ -13,7 +13,7 @@ use super::logs::{LogCount, LogLine};
 use super::out::{push_hexes, Out, Who};
 use super::summary::{Row, Sums};
 use super::text::push_signal;
-use super::{wall_span, Gate, Options, Outcome, Printer, Tally};
+use super::{Gate, Options, Outcome, Printer, Tally};
 use crate::calls::{Call, Cause, End, Lines, Note, Text, Texts, What};
 use crate::format::Seen;
 use crate::ids::Pid;
@@ -70,7 +70,7 @@ fn recording_members(json: &mut Json, recording: &Recording) {
         json.field_str("syscalls_recorded", &meta.options.syscalls).field_bool("errors_only", meta.options.errors_only);
     }
     json.key("start").quoted_u64(recording.started());
-    json.field_u64("span_ns", wall_span(meta));
+    json.field_u64("span_ns", meta.span());
 }
 
 fn outcome_members(json: &mut Json, recording: &Recording, outcome: &Outcome) {

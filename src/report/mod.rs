@@ -35,7 +35,7 @@ use self::logs::{LogCount, LogLine};
 use crate::calls::{Call, Lines, Note, Order, Prepass, Steps, Texts, Tracker};
 use crate::error::{Error, Result};
 use crate::ids::Timestamp;
-use crate::recording::{Conservation, Counts, EndState, Meta, Recording, Tail};
+use crate::recording::{Conservation, Counts, EndState, Recording, Tail};
 use crate::tasks::Abis;
 
 /// How a report is made.
@@ -323,12 +323,4 @@ fn in_order<'a>(recording: &Recording, printer: Box<dyn Printer<'a> + 'a>, close
         close(&mut out.buf, &outcome, &logs);
     }
     end(out, outcome)
-}
-
-/// Time the recording spans, nanoseconds: from its start to the newest write of its description.
-fn wall_span(meta: &Meta) -> u64 {
-    match (meta.anchors.first(), meta.anchors.last()) {
-        (Some(first), Some(last)) => last.trace_ns.saturating_sub(first.trace_ns),
-        _ => 0,
-    }
 }

@@ -10,7 +10,7 @@ use super::histogram::Histogram;
 use super::out::{push_point, push_safe, push_seconds};
 use super::text::push_name;
 use super::time::{push_date, push_span};
-use super::{counts, pass, wall_span, Gate, Options, Outcome};
+use super::{counts, pass, Gate, Options, Outcome};
 use crate::arch::Abi;
 use crate::calls::{Call, End, Note, Steps, What};
 use crate::error::Result;
@@ -309,7 +309,7 @@ pub(crate) fn push_table(buf: &mut Vec<u8>, meta: &Meta, options: &Options, sums
     push_safe(buf, meta.name.as_bytes());
     buf.extend_from_slice(b": ");
     footer::number(buf, outcome.tasks, "task* in ");
-    push_span(buf, wall_span(meta));
+    push_span(buf, meta.span());
     buf.extend_from_slice(b" from ");
     push_date(buf, meta.anchors.first().map_or(0, |anchor| anchor.realtime_ns), options.utc_offset_s);
     buf.extend_from_slice(b"; ");

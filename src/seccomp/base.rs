@@ -10,9 +10,10 @@ use crate::recording::Recording;
 use crate::syscalls::{errno_number, number};
 
 use super::effect::{Effects, Machine};
-use super::generate::{argument, Named, Source};
+use super::generate::{Named, Source};
 use super::profile::{Action, Profile, Rule, Selector};
 use super::runtimes::Runtime;
+use super::seen::limited_argument;
 use super::{arch_of, Verdict};
 
 /// The machine and container of a recording, as profiles ask about them.
@@ -100,7 +101,7 @@ impl Base {
             let Some((_, effects)) = self.effects.iter().find(|(of, _)| Some(*of) == arch) else { continue };
             for call in source.seen.calls.iter().filter(|call| call.name() == Some(named.name)) {
                 let mut ask = |args: Option<&[u64; 6]>| allowed &= allows(effects.verdict(call.abi, call.nr, args));
-                match argument(named.name) {
+                match limited_argument(named.name) {
                     Some(index) if !call.open && !call.values.is_empty() => {
                         for (value, _) in &call.values {
                             let mut args = [0; 6];

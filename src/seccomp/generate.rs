@@ -15,7 +15,7 @@ use super::effect::ENOSYS;
 use super::limits::Limit;
 use super::profile::{Action, Condition, Profile, Rule, MASKED};
 use super::runtimes::{needed, of_programs, Runtime};
-use super::seen::{limited_argument, First, Seen, SeenCall};
+use super::seen::{First, Seen, SeenCall};
 use super::{arch_of, limits, Walked};
 
 /// What is wanted of a profile.
@@ -54,15 +54,6 @@ impl Source {
         let (seen, walked) = Seen::of(&recording)?;
         let unfit = unfit(&recording, &seen, &walked, killed);
         Ok(Source { name, recording, seen, walked, unfit })
-    }
-
-    /// Nanoseconds it spans.
-    pub fn duration(&self) -> u64 {
-        let anchors = &self.recording.meta.anchors;
-        match (anchors.first(), anchors.last()) {
-            (Some(first), Some(last)) => last.trace_ns.saturating_sub(first.trace_ns),
-            _ => 0,
-        }
     }
 
     /// The application's calls.
@@ -375,9 +366,4 @@ pub fn check_fit(sources: &[Source]) -> Result<()> {
 /// Of all recordings, the calls of one name; nothing if none has it.
 pub(super) fn calls_named<'a>(sources: &'a [Source], name: &'a str) -> impl Iterator<Item = &'a SeenCall> {
     sources.iter().flat_map(|source| &source.seen.calls).filter(move |call| call.name() == Some(name))
-}
-
-/// The argument of a call that rules may be made of.
-pub(super) fn argument(name: &str) -> Option<u32> {
-    limited_argument(name)
 }

@@ -4,7 +4,7 @@
 //! A rule that is too narrow stops the container in the field, where the recording did not come. So only a small set of
 //! values that did not grow for a while makes one, and no call that the runtime makes itself under the filter.
 
-use super::generate::{argument, calls_named, Named, Source};
+use super::generate::{calls_named, Named, Source};
 use super::seen::{SeenCall, LIMITED};
 use crate::arch::Abi;
 
@@ -30,7 +30,7 @@ pub struct Limit {
 /// Decides for each call that the container made.
 pub(super) fn find(sources: &[Source], names: &[Named]) -> Vec<Limit> {
     let mut limits = Vec::new();
-    for (name, _) in LIMITED {
+    for (name, index) in LIMITED {
         let Some(named) = names.iter().find(|named| named.name == name && named.why.container) else { continue };
         let mut all = SeenCall::new(Abi::X86_64, 0);
         for call in calls_named(sources, name) {
@@ -50,7 +50,6 @@ pub(super) fn find(sources: &[Source], names: &[Named]) -> Vec<Limit> {
         } else {
             ""
         };
-        let index = argument(name).unwrap_or_default();
         limits.push(Limit { name, index, values: all.values, why });
     }
     limits

@@ -24,7 +24,7 @@ pub use effect::{Branch, Effects, Machine, Test, DEFAULT_CAPS};
 pub use forms::{write as write_profile, Form};
 pub use generate::{check_fit, generate, Made, Named, Source, Wish};
 pub use profile::{Action, ArchMap, Condition, Profile, Rule, Selector, EPERM, MASKED, PROFILE_MAX};
-pub use seen::{First, Seen, SeenCall, CALLS_MAX, LIMITED};
+pub use seen::{First, Seen, SeenCall, CALLS_MAX, LIMITED, VALUES_MAX};
 pub use sources::{push_remarks, push_why, write_sources, write_why};
 pub use verdict::Verdict;
 
@@ -50,17 +50,9 @@ pub struct Walked {
 impl Walked {
     /// For a recording that only has counts.
     fn of_counts(recording: &Recording, counts: &CallCounts) -> Walked {
-        let written = recording.meta.written();
-        let lost = written.map_or(counts.lost, |_| recording.meta.lost()).saturating_add(counts.dropped);
-        let decoded = counts.events.saturating_add(counts.hits);
-        let written = written.map(|written| written.saturating_add(counts.hits).saturating_add(counts.dropped));
-        let not_stored = written.map_or(0, |written| written.saturating_sub(decoded.saturating_add(lost)));
-        Walked {
-            conservation: Conservation { decoded, trimmed: 0, lost, not_stored, written },
-            counts: Counts { records: decoded, damaged: counts.damaged, ..Counts::default() },
-            never_started: !counts.started && recording.meta.end_state() != EndState::Running,
-            tasks: counts.tasks,
-        }
+        let (conservation, decoded) = counts.conservation(&recording.meta);
+        let never_started = counts.never_started(&recording.meta);
+        Walked { conservation, counts: decoded, never_started, tasks: counts.tasks }
     }
 
     /// Whether data is missing that should be there.

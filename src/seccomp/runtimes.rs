@@ -34,6 +34,14 @@ impl Runtime {
         [Runtime::Any, Runtime::Runc, Runtime::Crun, Runtime::None].get(at).copied()
     }
 
+    /// Who that is, for people.
+    pub fn told(self) -> &'static str {
+        match self {
+            Runtime::Any => "runc or crun",
+            other => other.name(),
+        }
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         NAMES.get(self as usize).copied().unwrap_or_default()

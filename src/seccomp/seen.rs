@@ -50,9 +50,9 @@ pub struct SeenCall {
     pub refused: u64,
     /// Who made it first; `None` in recordings that only have counts.
     pub first: Option<First>,
-    /// The values of the argument in [`LIMITED`] and how often each came, by value; the last is one that finds no room.
+    /// The values of the argument in [`LIMITED`] and how often each came, by value.
     pub values: Vec<(u32, u64)>,
-    /// Of some calls the arguments are not known, or there were too many values.
+    /// Of some calls the arguments are not known, or there were more values than [`VALUES_MAX`].
     pub open: bool,
 }
 
@@ -180,5 +180,65 @@ impl Steps for Seen {
 
     fn note(&mut self, note: Note) {
         self.late_joins += u64::from(matches!(note.what, What::Joined { seen: Joining::Late | Joining::Missed }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(runtime: bool, tgid: Pid) -> Call {
+        Call {
+            entered: 5,
+            ended: 5,
+            ret: 0,
+            args: [0; 6],
+            nr: 83,
+            pid: tgid,
+            tgid,
+            comm: Comm::default(),
+            abi: Abi::X86_64,
+            end: End::Open,
+            uncertain: false,
+            runtime,
+        }
+    }
+
+    #[test]
+    fn what_start_container_hooks_call_is_the_containers_and_what_starts_them_is_the_runtimes() {
+        for (hooks_beside, calls, runtime) in [(None, 1, 2), (Some(7), 2, 1)] {
+            let mut seen = Seen { hooks_beside, ..Seen::default() };
+            for call in [call(true, 7), call(true, 8), call(false, 7)] {
+                seen.opened(&call);
+            }
+            assert_eq!((seen.calls[0].calls, seen.runtime), (calls, runtime), "{hooks_beside:?}");
+        }
+    }
+
+    #[test]
+    fn joins_of_which_calls_are_missing_are_counted() {
+        let mut seen = Seen::default();
+        for how in [Joining::SetUp, Joining::Late, Joining::Missed] {
+            let what = What::Joined { seen: how };
+            seen.note(Note { ts: 1, pid: 7, tgid: 7, comm: Comm::default(), runtime: false, what });
+        }
+        assert_eq!(seen.late_joins, 2);
+    }
+
+    #[test]
+    fn values_and_numbers_beyond_their_limits_are_told() {
+        let mut call = SeenCall::new(Abi::X86_64, 16);
+        for value in 0..VALUES_MAX as u32 {
+            call.add_value(value, 1);
+        }
+        assert!(!call.open);
+        call.add_value(0, 1);
+        call.add_value(VALUES_MAX as u32, 1);
+        assert!(call.open && call.values.len() == VALUES_MAX);
+        let mut seen = Seen::default();
+        for nr in 0..CALLS_MAX as SyscallNr + 1 {
+            seen.opened(&Call { nr, ..self::call(false, 7) });
+        }
+        assert_eq!((seen.calls.len(), seen.others), (CALLS_MAX, 1));
     }
 }

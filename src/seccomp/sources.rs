@@ -12,7 +12,7 @@ use crate::syscalls::errno_name;
 
 use super::denials::{comm_of, name_of};
 use super::generate::{Made, Named, Source, Wish};
-use super::runtimes::TABLE_VERSION;
+use super::runtimes::{Runtime, TABLE_VERSION};
 use super::seen::First;
 
 /// A table of words, aligned.
@@ -136,7 +136,7 @@ pub fn write_sources(json: &mut Json, sources: &[Source], wish: &Wish<'_>, made:
             .field_str("recording", &source.name)
             .field_str("container", &meta.container.id);
         let started = source.recording.started() / 1_000_000_000;
-        json.field_str("started", &Utc::from_unix(started).to_string()).field_u64("duration_ns", source.duration());
+        json.field_str("started", &Utc::from_unix(started).to_string()).field_u64("duration_ns", meta.span());
         json.field_str("node", &meta.host.node).field_str("kernel", &meta.host.release);
         json.field_str("machine", &meta.host.machine).field_str("tool", &meta.tool);
         json.field_str("mode", &meta.options.mode).field_u64("tasks", source.walked.tasks);
@@ -189,11 +189,8 @@ pub fn push_remarks(out: &mut Vec<u8>, sources: &[Source], wish: &Wish<'_>, made
     let mut parts = vec![made.names.len().to_string(), " calls: ".to_owned(), count(|named| named.why.container)];
     let mut add = |count: String, text: &[&str]| parts.extend([count, text.concat()]);
     add(String::new(), &[" of the container, "]);
-    let runtime = match wish.runtime {
-        super::runtimes::Runtime::Any => "runc or crun",
-        other => other.name(),
-    };
-    if wish.runtime != super::runtimes::Runtime::None {
+    let runtime = wish.runtime.told();
+    if wish.runtime != Runtime::None {
         let how = if made.no_new_privileges { " with no-new-privileges" } else { "" };
         let more = count(|named| named.why.runtime && !named.why.container);
         add(more, &[" more that ", runtime, " needs to start a program", how, ", "]);
@@ -206,7 +203,7 @@ pub fn push_remarks(out: &mut Vec<u8>, sources: &[Source], wish: &Wish<'_>, made
     line(out, &[&parts.concat()]);
     for source in sources {
         let meta = &source.recording.meta;
-        let millis = source.duration() / 1_000_000;
+        let millis = meta.span() / 1_000_000;
         let (calls, tasks) = (source.calls().to_string(), source.walked.tasks.to_string());
         let span = match millis {
             0..=9999 => millis.to_string() + " ms",
@@ -285,10 +282,7 @@ pub fn push_why(out: &mut Vec<u8>, sources: &[Source], wish: &Wish<'_>, named: &
         }
     }
     let why = named.why;
-    let runtime = match wish.runtime {
-        super::runtimes::Runtime::Any => "runc or crun",
-        other => other.name(),
-    };
+    let runtime = wish.runtime.told();
     for (is, parts) in [
         (why.runtime, [runtime, " needs it to start a program"]),
         (why.program, ["every program needs it", ""]),
