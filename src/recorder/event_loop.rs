@@ -108,6 +108,9 @@ impl Session {
             tick: 5,
             alert: false,
         };
+        // Whoever reaches into a recorder by what it reads shall find little.
+        let joins = state.joins.as_ref().map_or(0, |_| sys::CAP_CHECKPOINT_RESTORE | sys::CAP_SYS_NICE);
+        sys::confine(sys::CAP_SYS_PTRACE | joins);
         let ending = loop {
             if let Some(ending) = self.turn(&mut state) {
                 break ending;

@@ -6,6 +6,7 @@
 
 mod files;
 mod heap;
+mod privileges;
 mod process;
 mod signal;
 mod socket;
@@ -19,6 +20,7 @@ pub use files::{
     set_len, status, status_of, status_of_link, unlock, value_of, Status,
 };
 pub use heap::Heap;
+pub use privileges::{as_owner, confine, set_owner, AsOwner, CAP_CHECKPOINT_RESTORE, CAP_SYS_NICE, CAP_SYS_PTRACE};
 pub use process::{
     close_others, detach_stdio, fork, lower_nice, page_size, pidfd_open, pipe, run_first, set_name, set_pipe_size,
     spend_pid, wait, Forked,
