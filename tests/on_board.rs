@@ -30,6 +30,8 @@ mod live_decode;
 mod live_hooks;
 #[path = "live_joins.rs"]
 mod live_joins;
+#[path = "live_privileges.rs"]
+mod live_privileges;
 #[path = "live_quiet.rs"]
 mod live_quiet;
 #[path = "live_reports.rs"]

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::libc::{self, c_long, sock_filter, sock_fprog};
 
+/// Of a user who is not the owner of tracefs and has this to use it.
+pub const CAP_DAC_OVERRIDE: u64 = 1 << 1;
 /// Reading links of other users' processes in /proc: the namespaces of what joins a container.
 pub const CAP_SYS_PTRACE: u64 = 1 << 19;
 /// Running before others, see [`super::run_first`].
@@ -63,7 +65,7 @@ pub fn as_owner() -> AsOwner {
     // setfsuid(2) tells no failure, only what was: asked again it tells what is.
     // SAFETY: integers only.
     let now = unsafe { libc::syscall(ids::SYS_setfsuid, u32::MAX) };
-    if now == c_long::from(user) {
+    if now as u32 == user {
         return AsOwner(false);
     }
     call(ids::SYS_setfsgid, [GROUP.load(Ordering::Relaxed), 0, 0]);
@@ -147,7 +149,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_futex,
     libc::SYS_getrandom,
     libc::SYS_set_robust_list,
-    libc::SYS_rseq,
     libc::SYS_writev,
     ids::SYS_setfsuid,
     ids::SYS_setfsgid,
@@ -164,10 +165,18 @@ const ALLOWED_HERE: &[c_long] = &[
     libc::SYS_poll,
     libc::SYS_fork,
     libc::SYS_readlink,
+    libc::SYS_rseq,
 ];
 #[cfg(target_arch = "aarch64")]
-const ALLOWED_HERE: &[c_long] =
-    &[libc::SYS_newfstatat, libc::SYS_fstat, libc::SYS_statfs, libc::SYS_fstatfs, libc::SYS_geteuid, libc::SYS_mmap];
+const ALLOWED_HERE: &[c_long] = &[
+    libc::SYS_newfstatat,
+    libc::SYS_fstat,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_geteuid,
+    libc::SYS_mmap,
+    libc::SYS_rseq,
+];
 #[cfg(target_arch = "arm")]
 const ALLOWED_HERE: &[c_long] = &[
     libc::SYS_fstatat64,
@@ -196,6 +205,12 @@ const AUDIT_ARCH: u32 = 0xc000_003e;
 const AUDIT_ARCH: u32 = 0xc000_00b7;
 #[cfg(target_arch = "arm")]
 const AUDIT_ARCH: u32 = 0x4000_0028;
+
+// Elsewhere there is no filter.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm")))]
+const AUDIT_ARCH: u32 = 0;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm")))]
+const ALLOWED_HERE: &[c_long] = &[];
 
 /// Where struct seccomp_data has the call's number, its machine, and the low word of its first argument.
 const NUMBER: u32 = 0;
@@ -256,6 +271,9 @@ pub fn confine(keep: u64) {
     if granted {
         keep &= !CAP_SYS_NICE;
     }
+    if nix::unistd::geteuid().as_raw() != 0 {
+        keep |= CAP_DAC_OVERRIDE;
+    }
     // The number of capabilities is the kernel's: the first that is unknown ends it.
     let mut cap = 0;
     while cap < 64 && (keep >> cap & 1 == 1 || prctl(libc::PR_CAPBSET_DROP, cap)) {
@@ -281,7 +299,7 @@ pub fn confine(keep: u64) {
             libc::syscall(libc::SYS_capset, &header, have.as_ptr());
         }
     }
-    if prctl(libc::PR_SET_NO_NEW_PRIVS, 1) {
+    if prctl(libc::PR_SET_NO_NEW_PRIVS, 1) && AUDIT_ARCH != 0 {
         let mut steps = filter();
         let program = sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
         // SAFETY: the kernel copies the steps.
@@ -291,5 +309,50 @@ pub fn confine(keep: u64) {
 
 fn prctl(what: i32, value: u32) -> bool {
     // SAFETY: integers only.
-    unsafe { libc::syscall(libc::SYS_prctl, what, c_long::from(value), 0 as c_long, 0 as c_long, 0 as c_long) == 0 }
+    unsafe { libc::syscall(libc::SYS_prctl, what, value as c_long, 0 as c_long, 0 as c_long, 0 as c_long) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::super::{exit, fork, wait, Forked};
+    use super::*;
+
+    /// What a child gives back that has done this.
+    fn in_child(job: impl FnOnce() -> u8) -> Option<u8> {
+        match fork().unwrap() {
+            Forked::Child => exit(job()),
+            Forked::Parent(pid) => wait(pid, true),
+        }
+    }
+
+    fn fails_with_eperm(number: c_long, args: [u32; 3]) -> bool {
+        !call(number, args) && Errno::last() == Errno::EPERM
+    }
+
+    #[test]
+    fn who_is_confined_can_not_do_what_a_recorder_does_not_do() {
+        let refused = in_child(|| {
+            confine(0);
+            let refused = [
+                fails_with_eperm(libc::SYS_execve, [0; 3]),
+                fails_with_eperm(libc::SYS_ptrace, [0; 3]),
+                fails_with_eperm(libc::SYS_kill, [1, 0, 0]),
+                fails_with_eperm(libc::SYS_unshare, [libc::CLONE_NEWUSER as u32, 0, 0]),
+                fails_with_eperm(libc::SYS_socket, [libc::AF_INET as u32, libc::SOCK_STREAM as u32, 0]),
+                fails_with_eperm(libc::SYS_mount, [0; 3]),
+            ];
+            refused.iter().filter(|is| **is).count() as u8
+        });
+        assert_eq!(refused, Some(6));
+        let allowed = in_child(|| {
+            confine(0);
+            // SAFETY: integers only.
+            let socket = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0) };
+            let child = in_child(|| 7);
+            u8::from(socket >= 0 && std::fs::read("/proc/self/stat").is_ok() && child == Some(7))
+        });
+        assert_eq!(allowed, Some(1));
+    }
 }
