@@ -21,6 +21,12 @@ sum_of() {
 	done | awk '{sum += $1} END {print sum + 0}'
 }
 
+# A system call of a process that nobody traces, in ns.
+bystander() {
+	load_begin && load_do loop 200000 && sample "$1" "$(awk -v t="$took" 'BEGIN {printf "%.1f", t / 200000}')"
+	load_end
+}
+
 # many_of plain|hooked: starts them one after the other, looks at them, and ends them.
 many_of() {
 	local kind=$1 i cost state files most=0 before=$(available_kb) open=$(open_files)
@@ -35,6 +41,7 @@ many_of() {
 	sleep 1
 	sample "many.$kind.memory" $((before - $(available_kb)))
 	sample "many.$kind.open" $(($(open_files) - open))
+	bystander "many.$kind.bystander"
 	if [ $kind = hooked ]; then
 		for state in "$work"/run/*/state.json; do
 			files=$(ls "/proc/$(recorder_of "$state")/fd" | wc -l)
@@ -71,6 +78,8 @@ bench_many() {
 	figure many "with hooks, the first tenth" value many.hooked.first "" 1000000 ms 1
 	figure many "with hooks, the last tenth" value many.hooked.last "" 1000000 ms 1
 	figure many "without hooks, the last tenth" value many.plain.last "" 1000000 ms 1
+	figure many "a call of a process that is not traced, without hooks" value many.plain.bystander "" 1 ns 0
+	figure many "a call of a process that is not traced, with hooks" value many.hooked.bystander "" 1 ns 0
 	figure many "runc delete and the recorder's end, a container, without hooks" value many.plain.end "" 1000000 ms 1
 	figure many "runc delete and the recorder's end, a container, with hooks" value many.hooked.end "" 1000000 ms 1
 	figure many "memory available, less by, without hooks" value many.plain.memory "" 1024 MiB 1
