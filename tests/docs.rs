@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each `--help` there is, as the words in front of it; the first is the top level.
-const HELPS: [&str; 17] = [
+const HELPS: [&str; 21] = [
     "",
     "hook",
     "hook start",
@@ -26,6 +26,10 @@ const HELPS: [&str; 17] = [
     "seccomp check",
     "seccomp diff",
     "seccomp denials",
+    "hooks",
+    "hooks install",
+    "hooks print",
+    "hooks remove",
     "doctor",
     "gc",
 ];

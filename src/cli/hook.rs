@@ -10,15 +10,13 @@ use std::path::Path;
 use super::args::{self, bad_value, record_options, Args, Opt};
 use super::{out, report, seccomp, select};
 use crate::error::{exit, Error, Quoted, Result};
-use crate::oci::{parse_config, parse_state, State, CONFIG_MAX, STATE_MAX};
+use crate::oci::{parse_config, parse_state, State, CONFIG_MAX, STATE_MAX, TRACE_ANNOTATIONS};
 use crate::proc;
 use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, RecordOptions, Target};
 use crate::recording::{read_bounded, ContainerMeta, EndState, Recording};
 use crate::sys::{self, Stdio};
 use crate::words::beginning;
 
-/// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
-const TRACE_ANNOTATIONS: [&str; 2] = ["ftrace-analyzer/trace", "oci-ftrace-syscall-analyzer/trace"];
 /// Annotations that choose what is recorded, over the hook's own options. Whoever writes a pod's annotations is none to
 /// trust with paths and sizes: there are no others.
 const MODE_ANNOTATION: &str = "ftrace-analyzer/mode";
@@ -77,7 +75,7 @@ fn read_state() -> Result<State> {
 }
 
 /// An annotation that a container must carry to be recorded: `KEY` or `KEY=VALUE`.
-fn condition<'a>(args: &Args<'a>) -> Result<Option<(&'a str, Option<&'a str>)>> {
+pub fn condition<'a>(args: &Args<'a>) -> Result<Option<(&'a str, Option<&'a str>)>> {
     let Some(text) = args.get(Opt::IfAnnotation) else { return Ok(None) };
     let (key, value) = match text.split_once('=') {
         Some((key, value)) => (key, Some(value)),

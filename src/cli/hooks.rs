@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `hooks install`, `print` and `remove`: our hooks in the configuration of what starts containers.
+
+use super::args::{self, bad_value, number, record_options, Args, Opt};
+use super::units::Scale;
+use super::{hook, out};
+use crate::error::{exit, Error, Kind, Result};
+use crate::hooks::documents::{DEVICE, RUNTIME_CLASS};
+use crate::hooks::edit::Entry;
+use crate::hooks::{self, Change, Plan, Runtime, RUNTIMES};
+use crate::json::Json;
+use crate::{proc, sys, words};
+
+/// Options that go on to `hook start`, and to `hook stop`.
+const START: [Opt; 12] = [
+    Opt::Mode,
+    Opt::BufferSizeKb,
+    Opt::MaxSize,
+    Opt::MaxAge,
+    Opt::Name,
+    Opt::Strings,
+    Opt::Data,
+    Opt::Dir,
+    Opt::Syscalls,
+    Opt::IfAnnotation,
+    Opt::ErrorsOnly,
+    Opt::Strict,
+];
+const STOP: [Opt; 3] = [Opt::Report, Opt::Seccomp, Opt::Dir];
+
+const VERSION: Scale = Scale {
+    units: &[("", 1)],
+    capitals: false,
+    range: (2, 3),
+    wrong: "is no version of containerd's configuration; there are 2 and 3",
+};
+
+/// A hook with the options that were given for it.
+fn entry(args: &Args<'_>, binary: &str, what: &str, options: &[Opt], not: Option<Opt>) -> Entry {
+    let mut entry = Entry { path: binary.to_owned(), ..Entry::default() };
+    for word in ["ftrace-analyzer", "hook", what] {
+        entry.args.push(word.to_owned());
+    }
+    for option in options.iter().filter(|option| Some(**option) != not) {
+        let Some(value) = args.get(*option) else { continue };
+        entry.args.push(args::name(*option).to_owned());
+        if option.has_value() {
+            entry.args.push(value.to_owned());
+        }
+    }
+    // Hooks of ours get no other environment than this.
+    for name in ["FTRACE_ANALYZER_DIR", "FTRACE_ANALYZER_RUN_DIR"] {
+        if let Some(value) = sys::variable(name) {
+            entry.env.push([name, "=", &value.to_string_lossy()].concat());
+        }
+    }
+    entry
+}
+
+/// An option that is an absolute path, or empty.
+fn path<'a>(args: &Args<'a>, option: Opt) -> Result<&'a str> {
+    match args.get(option) {
+        Some(path) if !path.starts_with('/') => Err(bad_value(option, path, "is not an absolute path")),
+        other => Ok(other.unwrap_or_default()),
+    }
+}
+
+fn plan<'a>(args: &Args<'a>, removes: bool) -> Result<Plan<'a>> {
+    let name = args
+        .get(Opt::Runtime)
+        .ok_or_else(|| Error::usage("--runtime is missing").hint(["there are ", RUNTIMES].concat()))?;
+    let runtime = Runtime::from_name(name).ok_or_else(|| {
+        bad_value(Opt::Runtime, name, "is none of those there are").hint(["there are ", RUNTIMES].concat())
+    })?;
+    let bundle = args.word.unwrap_or_default();
+    if (runtime == Runtime::Bundle) == bundle.is_empty() {
+        let error = if bundle.is_empty() { "the bundle is missing" } else { "a path goes with --runtime bundle alone" };
+        return Err(Error::usage(error).hint("--help tells what there is"));
+    }
+    let root = path(args, Opt::Root)?.trim_end_matches('/');
+    let mut plan = Plan {
+        runtime,
+        stage: args.get(Opt::Stage).unwrap_or("prestart"),
+        start: Entry::default(),
+        stop: Entry::default(),
+        always: args.has(Opt::Always),
+        annotation: None,
+        root,
+        into: Some(path(args, Opt::Into)?).filter(|path| !path.is_empty()),
+        bundle,
+        base: args.get(Opt::Base),
+        version: number(args, Opt::Format, 0, &VERSION)?,
+        force: args.has(Opt::Force),
+    };
+    if removes {
+        return Ok(plan);
+    }
+    if !matches!(plan.stage, "prestart" | "createRuntime") {
+        return Err(bad_value(Opt::Stage, plan.stage, "is neither prestart nor createRuntime"));
+    }
+    // What is wrong with them is told now and not when a container starts.
+    record_options(args)?;
+    let condition = hook::condition(args)?;
+    path(args, Opt::Report)?;
+    path(args, Opt::Seccomp)?;
+    let binary = match path(args, Opt::Binary)? {
+        "" if !root.is_empty() => "/usr/bin/ftrace-analyzer".to_owned(),
+        "" => proc::link(std::process::id() as i32, "exe"),
+        given => given.to_owned(),
+    };
+    if binary.is_empty() || binary.ends_with(" (deleted)") {
+        return Err(Error::not_found("the file of this program").hint("--binary names the one that hooks are to call"));
+    }
+    let is_hooks_d = matches!(runtime, Runtime::Podman | Runtime::Crio);
+    let mut not = None;
+    if is_hooks_d && !plan.always {
+        // The engine looks at it, and calls nobody for other containers.
+        plan.annotation = condition;
+        not = Some(Opt::IfAnnotation);
+    }
+    plan.start = entry(args, &binary, "start", &START, not);
+    plan.stop = entry(args, &binary, "stop", &STOP, None);
+    Ok(plan)
+}
+
+/// What the user has to know and do besides.
+fn notes(plan: &Plan<'_>) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    let binary = &plan.start.path;
+    if !sys::exists([plan.root, binary].concat().as_ref()) {
+        notes.push([binary, " is not there: until it is, containers with this hook do not start"].concat());
+    }
+    let opt_in = if plan.always || plan.annotation.is_some() { "" } else { "ftrace-analyzer/trace" };
+    let dir = plan.dir();
+    match plan.runtime {
+        Runtime::Bundle => {}
+        Runtime::Podman => {
+            notes.push(
+                [
+                    "Podman reads this directory by hooks_dir = [\"",
+                    dir,
+                    "\"] below [engine] in containers.conf; without that \
+                 only root's does, and some versions warn",
+                ]
+                .concat(),
+            );
+            if !opt_in.is_empty() {
+                notes.push(["podman run --annotation ", opt_in, "=true ... is traced"].concat());
+            }
+        }
+        Runtime::Crio => {
+            if plan.into.is_some() {
+                notes.push(["CRI-O reads this directory if hooks_dir in crio.conf names ", dir].concat());
+            }
+            if !opt_in.is_empty() {
+                notes.push(["pods with the annotation ", opt_in, ": \"true\" are traced"].concat());
+            }
+        }
+        Runtime::Cdi | Runtime::Docker => {
+            notes.push(["traced is a container with the device: --device ", DEVICE].concat());
+            if plan.runtime == Runtime::Cdi {
+                notes.push("containerd 1.7 takes it for pods with enable_cdi = true".into());
+            } else if !hooks::docker_has_cdi(plan.root) {
+                notes.push(
+                    "Docker before 28.2 (25 and later) needs \"features\": {\"cdi\": true} in /etc/docker/daemon.json, and \
+                     a restart"
+                        .into(),
+                );
+            }
+        }
+        Runtime::Containerd => {
+            let pattern = [dir, "/*.toml"].concat();
+            let relative = words::behind_last(dir, b'/').map(|name| [name, "/*.toml"].concat()).unwrap_or_default();
+            let main = plan.main()?;
+            let imports = main.as_ref().map(|main| main.imports.as_slice()).unwrap_or_default();
+            let own = [dir, "/ftrace-analyzer.toml"].concat();
+            if !imports.iter().any(|import| *import == pattern || *import == relative || *import == own) {
+                let config = plan.main_path();
+                notes.push(match (&main, imports) {
+                    (None, _) => {
+                        [&config, " is missing; containerd before 2.2 needs it, with imports = [\"", &pattern, "\"]"]
+                            .concat()
+                    }
+                    (_, []) => {
+                        [&config, " has to have the line imports = [\"", &pattern, "\"] above its first table"].concat()
+                    }
+                    _ => ["imports in ", &config, " has to have \"", &pattern, "\", too"].concat(),
+                });
+            }
+            notes.push("restart containerd; after a change of its configuration install again (1.x)".into());
+            notes.push(
+                ["kubectl apply this, and pods with runtimeClassName: runc-trace are traced\n", RUNTIME_CLASS].concat(),
+            );
+        }
+    }
+    Ok(notes)
+}
+
+/// Tells what became of each file, or shows what it is to have.
+fn tell(args: &Args<'_>, changes: &[Change], notes: &[String], what: What) -> Result<()> {
+    let as_json = args.has(Opt::Json);
+    let mut json = Json::new();
+    let mut text = String::new();
+    json.begin_object().field_u64("schema", 1).field_str("runtime", args.get(Opt::Runtime).unwrap_or_default());
+    json.key("files").begin_array();
+    for change in changes {
+        let outcome = match (what, change.outcome()) {
+            (What::Remove, "unchanged") => "none",
+            (What::Remove, _) => "removed",
+            (_, outcome) => outcome,
+        };
+        json.begin_object().field_str("path", &change.path);
+        if what == What::Print {
+            let after = change.after.as_deref().unwrap_or_default();
+            json.key("text").bytes(after).end_object();
+            if !as_json {
+                out::note(&["# ", &change.path, "\n"].concat());
+                out::print(after)?;
+            }
+            continue;
+        }
+        json.field_str("state", outcome).field_str("was", change.version()).end_object();
+        let sentence = match outcome {
+            "unchanged" => ": installed already, unchanged",
+            "replaced" => ": replaced what was there, of version ",
+            "removed" => ": removed, of version ",
+            "none" => ": nothing of ours there",
+            _ => ": written",
+        };
+        let version = if sentence.ends_with(' ') { change.version() } else { "" };
+        for part in [&change.path, sentence, version, "\n"] {
+            text.push_str(part);
+        }
+    }
+    json.end_array().key("notes").begin_array();
+    for note in notes {
+        json.string(note);
+        for part in ["note: ", note, if note.ends_with('\n') { "" } else { "\n" }] {
+            text.push_str(part);
+        }
+    }
+    json.end_array().end_object().newline();
+    match what {
+        _ if as_json => out::print(json.as_bytes()),
+        What::Print => {
+            out::note(&text);
+            Ok(())
+        }
+        _ => out::print(text.as_bytes()),
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Install,
+    Print,
+    Remove,
+}
+
+/// Applies changes; those that were not reached stay as they are.
+fn apply(changes: &[Change]) -> Result<()> {
+    for change in changes {
+        change.apply().map_err(|why| match why.kind() {
+            Kind::Permission | Kind::Io(_) => why.hint("it takes root; --into names another directory"),
+            _ => why,
+        })?;
+    }
+    Ok(())
+}
+
+/// `hooks install`.
+pub fn install(args: &Args<'_>) -> Result<u8> {
+    let plan = plan(args, false)?;
+    let changes = hooks::install(&plan)?;
+    let notes = notes(&plan)?;
+    apply(&changes)?;
+    tell(args, &changes, &notes, What::Install).map(|()| exit::OK)
+}
+
+/// `hooks print`.
+pub fn print(args: &Args<'_>) -> Result<u8> {
+    let mut plan = plan(args, false)?;
+    plan.force = true;
+    tell(args, &hooks::install(&plan)?, &notes(&plan)?, What::Print).map(|()| exit::OK)
+}
+
+/// `hooks remove`.
+pub fn remove(args: &Args<'_>) -> Result<u8> {
+    let changes = hooks::remove(&plan(args, true)?)?;
+    apply(&changes)?;
+    tell(args, &changes, &[], What::Remove).map(|()| exit::OK)
+}
