@@ -128,12 +128,6 @@ fn member(text: &[u8], object: usize, name: &str) -> Result<Option<Item>> {
     }
 }
 
-/// The entry that is at an offset, if it is one.
-fn entry(text: &[u8], item: Item) -> Option<Entry> {
-    let mut entry = Entry::default();
-    record::read(text.get(item.value..item.end)?, "", &mut entry).ok().map(|()| entry)
-}
-
 /// The text with what stands between two offsets replaced.
 fn replace(text: &[u8], from: usize, to: usize, by: &str) -> Vec<u8> {
     [text.get(..from).unwrap_or_default(), by.as_bytes(), text.get(to..).unwrap_or_default()].concat()
@@ -167,7 +161,7 @@ fn root(text: &[u8]) -> Result<usize> {
     let mut parser = Parser::new(text, 0);
     let is_object = parser.peek() == b'{';
     let root = parser.at;
-    if parser.skip().is_none() || !is_object || (parser.peek(), parser.at) != (0, text.len()) {
+    if !is_object || parser.skip().is_none() || (parser.peek(), parser.at) != (0, text.len()) {
         return Err(wrong(text, parser.at, "this is not the JSON expected"));
     }
     Ok(root)
@@ -186,8 +180,12 @@ fn made(text: &mut Vec<u8>, object: usize, name: &str, empty: &str, word: &str) 
             *text = replace(text, item.value, item.end, empty);
             Ok((item.value, [word, "=null"].concat()))
         }
-        _ => Err(wrong(text, item.value, &["\"", name, "\" is not what it should be"].concat())),
+        _ => Err(is_other(text, item, name)),
     }
+}
+
+fn is_other(text: &[u8], item: Item, name: &str) -> Error {
+    wrong(text, item.value, &["\"", name, "\" is not what it should be"].concat())
 }
 
 /// An entry of ours as JSON.
@@ -221,27 +219,26 @@ pub fn insert(text: &[u8], stage: &str, start: &Entry, stop: &Entry, words: &str
     Ok(text)
 }
 
-/// The first entry of ours: the name of its stage, itself, its mark.
-fn ours(text: &[u8], hooks: usize) -> Result<Option<(&'static str, Item, String)>> {
-    let mut found = None;
+/// Shows the entries of all stages that one of ours may be in, if there is an object `hooks`.
+fn entries(text: &[u8], visit: &mut dyn FnMut(&'static str, Item, Entry)) -> Result<()> {
+    let Some(hooks) = member(text, root(text)?, "hooks")?.filter(|hooks| text.get(hooks.value) == Some(&b'{')) else {
+        return Ok(());
+    };
     for stage in STAGES {
-        let Some(array) = member(text, hooks, stage)?.filter(|array| text.get(array.value) == Some(&b'[')) else {
-            continue;
-        };
-        each(text, array.value, &mut |_, item| {
-            let entry = entry(text, item).unwrap_or_default();
-            let mark = entry.env.iter().find_map(|variable| variable.strip_prefix(MARK));
-            if let Some(mark) = mark.filter(|_| found.is_none()) {
-                found = Some((stage, item, mark.to_owned()));
-            }
-        })?;
+        let Some(array) = member(text, hooks.value, stage)? else { continue };
+        match text.get(array.value) {
+            Some(b'[') => each(text, array.value, &mut |_, item| {
+                let mut entry = Entry::default();
+                let text = text.get(item.value..item.end).unwrap_or_default();
+                // One that is not as it should be is the runtime's to refuse.
+                let _ = record::read(text, "", &mut entry);
+                visit(stage, item, entry);
+            })?,
+            Some(b'n') => {}
+            _ => return Err(is_other(text, array, stage)),
+        }
     }
-    Ok(found)
-}
-
-/// The member `hooks` where it is an object.
-fn hooks_of(text: &[u8], root: usize) -> Result<Option<Item>> {
-    Ok(member(text, root, "hooks")?.filter(|hooks| text.get(hooks.value) == Some(&b'{')))
+    Ok(())
 }
 
 /// Takes a container away that has become empty, as the mark says of what it was before.
@@ -267,14 +264,22 @@ pub fn remove(text: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
     let mut text = text.to_vec();
     let mut first = None;
     for _ in 0..OURS_MAX {
-        let Some(hooks) = hooks_of(&text, root)? else { break };
-        let Some((stage, item, mark)) = ours(&text, hooks.value)? else { break };
+        let mut found = None;
+        entries(&text, &mut |stage, item, entry| {
+            let mark = entry.env.iter().find_map(|variable| variable.strip_prefix(MARK));
+            if let Some(mark) = mark.filter(|_| found.is_none()) {
+                found = Some((stage, item, mark.to_owned()));
+            }
+        })?;
+        let Some((stage, item, mark)) = found else { break };
         text = cut(&text, item);
-        if let Some(array) = member(&text, hooks.value, stage)? {
-            text = undo(text, array, &mark, "stage");
-        }
-        if let Some(hooks) = hooks_of(&text, root)? {
-            text = undo(text, hooks, &mark, "hooks");
+        for (stage, word) in [(Some(stage), "stage"), (None, "hooks")] {
+            let Some(mut item) = member(&text, root, "hooks")? else { continue };
+            if let Some(stage) = stage {
+                let Some(array) = member(&text, item.value, stage)? else { continue };
+                item = array;
+            }
+            text = undo(text, item, &mark, word);
         }
         first = first.or(Some(mark));
     }
@@ -283,19 +288,12 @@ pub fn remove(text: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
 
 /// Whether an entry calls us that carries no mark: one that somebody wrote by hand.
 pub fn is_called_by_hand(text: &[u8]) -> Result<bool> {
-    let Some(hooks) = hooks_of(text, root(text)?)? else { return Ok(false) };
     let mut found = false;
-    for stage in STAGES {
-        let Some(array) = member(text, hooks.value, stage)?.filter(|array| text.get(array.value) == Some(&b'[')) else {
-            continue;
-        };
-        each(text, array.value, &mut |_, item| {
-            let entry = entry(text, item).unwrap_or_default();
-            let is_marked = entry.env.iter().any(|variable| variable.starts_with(MARK));
-            let args: Vec<&str> = entry.args.iter().map(String::as_str).collect();
-            found |= !is_marked
-                && matches!(*args, [name, "hook", "start" | "stop", ..] if name.ends_with("ftrace-analyzer"));
-        })?;
-    }
+    entries(text, &mut |_, _, entry| {
+        let is_marked = entry.env.iter().any(|variable| variable.starts_with(MARK));
+        found |= !is_marked
+            && matches!(&*entry.args, [name, hook, what, ..]
+                if name.ends_with("ftrace-analyzer") && hook == "hook" && matches!(&**what, "start" | "stop"));
+    })?;
     Ok(found)
 }

@@ -308,26 +308,31 @@ pub fn docker_has_cdi(root: &str) -> bool {
     record::read(&text, "", &mut daemon).is_ok() && daemon.features.cdi
 }
 
-/// What is installed in the usual places: the runtime's name, the file, the version of ours, and the program it calls if
-/// that is not there.
-pub fn installed() -> Vec<(&'static str, String, String, Option<String>)> {
-    let mut found = Vec::new();
+/// What is installed in the usual places, as a sentence, and the first program that hooks call and that is not there:
+/// containers do not start then.
+pub fn installed() -> (String, Option<String>) {
+    let (mut told, mut missing) = (String::from("hooks:"), None);
     for (name, path) in [
-        ("podman", "/etc/containers/oci/hooks.d/ftrace-analyzer-start.json"),
-        ("crio", "/usr/share/containers/oci/hooks.d/ftrace-analyzer-start.json"),
-        ("cdi", "/etc/cdi/ftrace-analyzer.json"),
-        ("containerd", "/etc/containerd/ftrace-analyzer.json"),
+        (" podman (", "/etc/containers/oci/hooks.d/ftrace-analyzer-start.json"),
+        (" crio (", "/usr/share/containers/oci/hooks.d/ftrace-analyzer-start.json"),
+        (" cdi (", "/etc/cdi/ftrace-analyzer.json"),
+        (" containerd (", "/etc/containerd/ftrace-analyzer.json"),
     ] {
         let Ok(change) = Change::read(path.to_owned()) else { continue };
         if change.was.is_none() {
             continue;
         }
+        for part in [if told.ends_with(')') { "," } else { "" }, name, change.version(), ", ", path, ")"] {
+            told.push_str(part);
+        }
         let text = String::from_utf8_lossy(change.before.as_deref().unwrap_or_default());
         // Our own writing: the program stands before the arguments.
-        let program = words::split_once(&text, "\",\"args\":[\"ftrace-analyzer\"")
-            .and_then(|(before, _)| before.rsplit('"').next())
-            .filter(|program| !sys::exists(program.as_ref()));
-        found.push((name, path.to_owned(), change.version().to_owned(), program.map(str::to_owned)));
+        let program = words::split_once(&text, "\",\"args\":[\"ftrace-analyzer\",\"hook\"")
+            .and_then(|(before, _)| words::behind_last(before, b'"'));
+        missing = missing.or(program.filter(|program| !sys::exists(program.as_ref())).map(str::to_owned));
     }
-    found
+    if !told.ends_with(')') {
+        told.push_str(" none in the usual places");
+    }
+    (told, missing)
 }
