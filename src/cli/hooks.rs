@@ -3,9 +3,10 @@
 
 use super::args::{self, bad_value, number, record_options, Args, Opt};
 use super::units::Scale;
-use super::{hook, out};
+use super::verbs::Verb;
+use super::{help, hook, out};
 use crate::error::{exit, Error, Kind, Result};
-use crate::hooks::documents::{DEVICE, RUNTIME_CLASS};
+use crate::hooks::documents::RUNTIME_CLASS;
 use crate::hooks::edit::Entry;
 use crate::hooks::{self, Change, Plan, Runtime, RUNTIMES};
 use crate::json::Json;
@@ -77,7 +78,7 @@ fn plan<'a>(args: &Args<'a>, removes: bool) -> Result<Plan<'a>> {
         let error = if bundle.is_empty() { "the bundle is missing" } else { "a path goes with --runtime bundle alone" };
         return Err(Error::usage(error).hint("--help tells what there is"));
     }
-    let root = path(args, Opt::Root)?.trim_end_matches('/');
+    let root = path(args, Opt::Root)?;
     let mut plan = Plan {
         runtime,
         stage: args.get(Opt::Stage).unwrap_or("prestart"),
@@ -123,75 +124,42 @@ fn plan<'a>(args: &Args<'a>, removes: bool) -> Result<Plan<'a>> {
     Ok(plan)
 }
 
-/// What the user has to know and do besides.
-fn notes(plan: &Plan<'_>) -> Result<Vec<String>> {
+/// What the user has to know and do besides: what `--help` notes of the runtime, and what is found missing.
+fn notes(plan: &Plan<'_>, name: &str) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let binary = &plan.start.path;
     if !sys::exists([plan.root, binary].concat().as_ref()) {
         notes.push([binary, " is not there: until it is, containers with this hook do not start"].concat());
     }
-    let opt_in = if plan.always || plan.annotation.is_some() { "" } else { "ftrace-analyzer/trace" };
-    let dir = plan.dir();
-    match plan.runtime {
-        Runtime::Bundle => {}
-        Runtime::Podman => {
-            notes.push(
-                [
-                    "Podman reads this directory by hooks_dir = [\"",
-                    dir,
-                    "\"] below [engine] in containers.conf; without that \
-                 only root's does, and some versions warn",
-                ]
-                .concat(),
-            );
-            if !opt_in.is_empty() {
-                notes.push(["podman run --annotation ", opt_in, "=true ... is traced"].concat());
-            }
+    if plan.runtime == Runtime::Containerd {
+        let (config, dir, main) = (plan.main_path(), plan.dir(), plan.main()?);
+        // The pattern also as it is written beside the directory.
+        let pattern = [dir, "/*.toml"].concat();
+        let below = words::behind_last(dir, b'/').unwrap_or_default();
+        let own = [dir, "/ftrace-analyzer.toml"].concat();
+        let imports = main.as_ref().map(|main| main.imports.as_slice()).unwrap_or_default();
+        let is_it =
+            |import: &String| *import == pattern || *import == own || import.strip_prefix(below) == Some("/*.toml");
+        if !imports.iter().any(is_it) {
+            let why = match main {
+                None => " is missing; containerd before 2.2 needs it, with the line",
+                Some(_) if imports.is_empty() => " has to have above its first table the line",
+                Some(_) => " has to have among its imports what this line has:",
+            };
+            notes.push([&config, why, " imports = [\"", &pattern, "\"]"].concat());
         }
-        Runtime::Crio => {
-            if plan.into.is_some() {
-                notes.push(["CRI-O reads this directory if hooks_dir in crio.conf names ", dir].concat());
-            }
-            if !opt_in.is_empty() {
-                notes.push(["pods with the annotation ", opt_in, ": \"true\" are traced"].concat());
-            }
-        }
-        Runtime::Cdi | Runtime::Docker => {
-            notes.push(["traced is a container with the device: --device ", DEVICE].concat());
-            if plan.runtime == Runtime::Cdi {
-                notes.push("containerd 1.7 takes it for pods with enable_cdi = true".into());
-            } else if !hooks::docker_has_cdi(plan.root) {
-                notes.push(
-                    "Docker before 28.2 (25 and later) needs \"features\": {\"cdi\": true} in /etc/docker/daemon.json, and \
-                     a restart"
-                        .into(),
-                );
-            }
-        }
-        Runtime::Containerd => {
-            let pattern = [dir, "/*.toml"].concat();
-            let relative = words::behind_last(dir, b'/').map(|name| [name, "/*.toml"].concat()).unwrap_or_default();
-            let main = plan.main()?;
-            let imports = main.as_ref().map(|main| main.imports.as_slice()).unwrap_or_default();
-            let own = [dir, "/ftrace-analyzer.toml"].concat();
-            if !imports.iter().any(|import| *import == pattern || *import == relative || *import == own) {
-                let config = plan.main_path();
-                notes.push(match (&main, imports) {
-                    (None, _) => {
-                        [&config, " is missing; containerd before 2.2 needs it, with imports = [\"", &pattern, "\"]"]
-                            .concat()
-                    }
-                    (_, []) => {
-                        [&config, " has to have the line imports = [\"", &pattern, "\"] above its first table"].concat()
-                    }
-                    _ => ["imports in ", &config, " has to have \"", &pattern, "\", too"].concat(),
-                });
-            }
-            notes.push("restart containerd; after a change of its configuration install again (1.x)".into());
-            notes.push(
-                ["kubectl apply this, and pods with runtimeClassName: runc-trace are traced\n", RUNTIME_CLASS].concat(),
-            );
-        }
+    }
+    let help = help::text(Verb::HooksInstall);
+    let mut help = core::str::from_utf8(&help).unwrap_or_default();
+    while let Some(line) = words::next_part(&mut help, "\n") {
+        let note =
+            line.strip_prefix("  ").and_then(|line| line.strip_prefix(name)).and_then(|line| line.strip_prefix(": "));
+        let is_opt_in = |note: &str| words::split_once(note, "the annotation").is_some();
+        let opts_in = !plan.always && plan.annotation.is_none();
+        notes.extend(note.filter(|note| opts_in || !is_opt_in(note)).map(str::to_owned));
+    }
+    if plan.runtime == Runtime::Containerd {
+        notes.push(["for kubectl apply:\n", RUNTIME_CLASS].concat());
     }
     Ok(notes)
 }
@@ -272,22 +240,22 @@ fn apply(changes: &[Change]) -> Result<()> {
 /// `hooks install`.
 pub fn install(args: &Args<'_>) -> Result<u8> {
     let plan = plan(args, false)?;
-    let changes = hooks::install(&plan)?;
-    let notes = notes(&plan)?;
+    let changes = hooks::changes(&plan, true)?;
+    let notes = notes(&plan, args.get(Opt::Runtime).unwrap_or_default())?;
     apply(&changes)?;
     tell(args, &changes, &notes, What::Install).map(|()| exit::OK)
 }
 
 /// `hooks print`.
 pub fn print(args: &Args<'_>) -> Result<u8> {
-    let mut plan = plan(args, false)?;
-    plan.force = true;
-    tell(args, &hooks::install(&plan)?, &notes(&plan)?, What::Print).map(|()| exit::OK)
+    let plan = plan(args, false)?;
+    let notes = notes(&plan, args.get(Opt::Runtime).unwrap_or_default())?;
+    tell(args, &hooks::changes(&plan, true)?, &notes, What::Print).map(|()| exit::OK)
 }
 
 /// `hooks remove`.
 pub fn remove(args: &Args<'_>) -> Result<u8> {
-    let changes = hooks::remove(&plan(args, true)?)?;
+    let changes = hooks::changes(&plan(args, true)?, false)?;
     apply(&changes)?;
     tell(args, &changes, &[], What::Remove).map(|()| exit::OK)
 }

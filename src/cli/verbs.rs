@@ -42,7 +42,7 @@ pub const COMMAND: &str = "[command...]";
 
 /// The options of what is recorded.
 macro_rules! record {
-    ($more:expr) => {
+    ($more:literal) => {
         concat!(
             "--mode --buffer-size-kb --max-size --max-age --name --strings --data --dir --syscalls --errors-only",
             $more
@@ -51,14 +51,10 @@ macro_rules! record {
 }
 
 /// The options of hooks that are to be called.
-macro_rules! hooks {
-    ($more:literal) => {
-        record!(concat!(
-            " --if-annotation --strict --report --seccomp --runtime --stage --always --binary --into --root --base --format --json",
-            $more
-        ))
-    };
-}
+const HOOKS: &str = record!(
+    " --if-annotation --strict --report --seccomp --runtime --stage --always --binary --into --root --base --format \
+     --force --json"
+);
 
 /// What is to be known of a verb to read its words.
 pub struct Grammar {
@@ -116,8 +112,8 @@ pub static VERBS: [Grammar; 21] = [
     row(Verb::SeccompDiff, "seccomp diff", "--json", "<profile> <profile>"),
     row(Verb::SeccompDenials, "seccomp denials", "--json --dir", "[<recording>]"),
     row(Verb::Hooks, "hooks", "", ""),
-    row(Verb::HooksInstall, "hooks install", hooks!(" --force"), "[<bundle>]"),
-    row(Verb::HooksPrint, "hooks print", hooks!(""), "[<bundle>]"),
+    row(Verb::HooksInstall, "hooks install", HOOKS, "[<bundle>]"),
+    row(Verb::HooksPrint, "hooks print", HOOKS, "[<bundle>]"),
     row(Verb::HooksRemove, "hooks remove", "--runtime --into --root --json", "[<bundle>]"),
     row(Verb::Doctor, "doctor", "--json --dir", ""),
     row(Verb::Gc, "gc", "--max-total --max-age --dir", ""),

@@ -12,9 +12,9 @@ use crate::oci::TRACE_ANNOTATIONS;
 use crate::words;
 
 /// The CDI device that has a container traced.
-pub const DEVICE: &str = "ftrace-analyzer/trace=syscalls";
+const DEVICE: &str = "ftrace-analyzer/trace=syscalls";
 /// The name of containerd's runtime and of the RuntimeClass.
-pub const HANDLER: &str = "runc-trace";
+const HANDLER: &str = "runc-trace";
 
 /// A text as a regular expression of Go that matches it alone.
 fn push_literal(out: &mut String, text: &str) {
@@ -94,18 +94,21 @@ pub struct Main {
     pub imports: Vec<String>,
 }
 
+fn has(text: &str, part: &str) -> bool {
+    words::split_once(text, part).is_some()
+}
+
 /// Reads it line by line, as people and `containerd config default` write it: no parser of TOML.
 pub fn read_main(text: &str) -> Main {
     let mut main = Main::default();
     let (mut in_cri, mut in_tables, mut in_imports) = (false, false, false);
     for line in text.split('\n') {
         let bare = words::trim(line);
-        if bare.starts_with('[') && !in_imports && bare.contains(']') && !bare.contains(',') {
+        if bare.starts_with('[') && !in_imports && has(bare, "]") && !has(bare, ",") {
             in_tables = true;
-            in_cri = bare.contains("\"io.containerd.grpc.v1.cri\"") || bare.contains("'io.containerd.grpc.v1.cri'");
-            main.has_runc |=
-                in_cri && [".runtimes.runc]", "\"runc\"]", "'runc']"].iter().any(|name| bare.contains(name));
-            main.has_ours |= bare.contains(".runtimes.runc-trace");
+            in_cri = has(bare, "\"io.containerd.grpc.v1.cri\"") || has(bare, "'io.containerd.grpc.v1.cri'");
+            main.has_runc |= in_cri && [".runtimes.runc]", "\"runc\"]", "'runc']"].iter().any(|name| has(bare, name));
+            main.has_ours |= has(bare, ".runtimes.runc-trace");
         }
         if in_cri {
             main.cri.push_str(line);
@@ -131,7 +134,7 @@ pub fn read_main(text: &str) -> Main {
                 main.imports.push(path.to_owned());
                 rest = behind;
             }
-            in_imports = !bare.contains(']');
+            in_imports = !has(bare, "]");
         }
     }
     main

@@ -82,7 +82,7 @@ pub fn replace(path: &str, text: &[u8]) -> Result<()> {
 }
 
 /// Removes a file, and so many of its directories as are empty then.
-pub fn remove(path: &str, dirs: u64) -> Result<()> {
+pub fn remove(path: &str, dirs: usize) -> Result<()> {
     let path = Path::new(path);
     sys::remove_file(path).map_err(|why| Error::io("remove", path, why))?;
     let mut dir = sys::parent(path);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Which files have each engine call our hooks, what is in them now, and what is to be in them.
 //!
-//! Nothing is written before all of it is known: [`install`] and [`remove`] give changes, which are applied one by one or
+//! Nothing is written before all of it is known: [`changes`] gives them, and they are applied one by one or
 //! only shown. Files are known as ours by the mark in them ([`edit::MARK`]); others of the same name are left alone.
 
 pub mod documents;
@@ -11,7 +11,6 @@ pub mod files;
 use std::ffi::CString;
 
 use crate::error::{Error, Result};
-use crate::record::{self, record};
 use crate::sys;
 use crate::words;
 use documents::Main;
@@ -43,19 +42,11 @@ impl Runtime {
         let all = [Runtime::Bundle, Runtime::Podman, Runtime::Crio, Runtime::Cdi, Runtime::Containerd, Runtime::Docker];
         all.get(words::position(RUNTIMES, name)?).copied()
     }
-
-    /// Where its files lie, if nobody says otherwise.
-    fn default_dir(self) -> &'static str {
-        match self {
-            Runtime::Bundle => "",
-            Runtime::Podman => "/etc/containers/oci/hooks.d",
-            // The only one that CRI-O reads unless its hooks_dir says otherwise.
-            Runtime::Crio => "/usr/share/containers/oci/hooks.d",
-            Runtime::Cdi | Runtime::Docker => "/etc/cdi",
-            Runtime::Containerd => "/etc/containerd/conf.d",
-        }
-    }
 }
+
+/// Where their files lie, if nobody says otherwise. CRI-O reads no other directory than this by default.
+const DIRS: &str =
+    " /etc/containers/oci/hooks.d /usr/share/containers/oci/hooks.d /etc/cdi /etc/containerd/conf.d /etc/cdi";
 
 /// What is wanted.
 #[derive(Debug)]
@@ -113,11 +104,11 @@ impl Change {
     }
 
     /// How many directories were made for the file, by its mark.
-    fn dirs(&self) -> u64 {
+    fn dirs(&self) -> usize {
         let mut words = self.was.as_deref().unwrap_or_default();
         while let Some(word) = words::next(&mut words) {
             if let Some(count) = word.strip_prefix("dirs=") {
-                return words::number(count).unwrap_or(0);
+                return words::number(count).unwrap_or(0) as usize;
             }
         }
         0
@@ -146,12 +137,12 @@ impl Change {
 impl Plan<'_> {
     /// Where the files are that engines look for.
     pub fn dir(&self) -> &str {
-        self.into.unwrap_or(self.runtime.default_dir())
+        self.into.unwrap_or(words::nth(DIRS, self.runtime as usize))
     }
 
     /// The directory above, of the file that containerd reads first.
     fn dir_above(&self) -> &str {
-        self.dir().trim_end_matches('/').rsplit_once('/').map_or("", |(above, _)| above)
+        sys::parent(self.dir().as_ref()).and_then(|above| above.to_str()).unwrap_or_default()
     }
 
     /// Where containerd is configured.
@@ -159,35 +150,32 @@ impl Plan<'_> {
         [self.root, self.dir_above(), "/config.toml"].concat()
     }
 
-    /// The bundle's config.json.
-    fn config(&self) -> String {
-        match sys::is_dir(self.bundle.as_ref()) {
-            true => [self.bundle.trim_end_matches('/'), "/config.json"].concat(),
-            false => self.bundle.to_owned(),
-        }
-    }
-
-    /// The paths of the files of ours, in the order in which they are written, without the root.
-    fn paths(&self) -> Vec<String> {
-        let names: &[&str] = match self.runtime {
-            Runtime::Bundle => return vec![self.config()],
-            Runtime::Podman | Runtime::Crio => &["/ftrace-analyzer-start.json", "/ftrace-analyzer-stop.json"],
-            Runtime::Cdi | Runtime::Docker => &["/ftrace-analyzer.json"],
-            // Not in the directory that is imported: a pattern may take all that is there for TOML.
-            Runtime::Containerd => {
-                return vec![
-                    [self.dir_above(), "/ftrace-analyzer.json"].concat(),
-                    [self.dir(), "/ftrace-analyzer.toml"].concat(),
-                ]
-            }
-        };
-        names.iter().map(|name| [self.dir(), name].concat()).collect()
-    }
-
-    /// The files as they are.
+    /// The files of ours as they are, in the order in which they are written.
     fn found(&self) -> Result<Vec<Change>> {
-        let root = if self.runtime == Runtime::Bundle { "" } else { self.root };
-        self.paths().iter().map(|path| Change::read([root, path].concat())).collect()
+        const JSON: &str = "/ftrace-analyzer.json";
+        let dir = self.dir();
+        let files = match self.runtime {
+            Runtime::Bundle if sys::is_dir(self.bundle.as_ref()) => {
+                [[self.bundle, if self.bundle.ends_with('/') { "config.json" } else { "/config.json" }], [""; 2]]
+            }
+            Runtime::Bundle => [[self.bundle, ""], [""; 2]],
+            Runtime::Podman | Runtime::Crio => {
+                [[dir, "/ftrace-analyzer-start.json"], [dir, "/ftrace-analyzer-stop.json"]]
+            }
+            Runtime::Cdi | Runtime::Docker => [[dir, JSON], [""; 2]],
+            // Not in the directory that is imported: a pattern may take all that is there for TOML.
+            Runtime::Containerd => [[self.dir_above(), JSON], [dir, "/ftrace-analyzer.toml"]],
+        };
+        let mut changes = Vec::new();
+        for [dir, name] in files.iter().filter(|[dir, _]| !dir.is_empty()) {
+            let is_bundle = self.runtime == Runtime::Bundle;
+            let change = Change::read([if is_bundle { "" } else { self.root }, dir, name].concat())?;
+            if is_bundle && change.before.is_none() {
+                return Err(Error::not_found(change.path));
+            }
+            changes.push(change);
+        }
+        Ok(changes)
     }
 
     /// containerd's own configuration.
@@ -227,85 +215,63 @@ impl Plan<'_> {
         }
         Ok(documents::containerd(&main, version, &[self.dir_above(), "/ftrace-analyzer.json"].concat(), words))
     }
-}
 
-/// What is to be done to have the hooks called.
-pub fn install(plan: &Plan<'_>) -> Result<Vec<Change>> {
-    let mut changes = plan.found()?;
-    if plan.runtime == Runtime::Bundle {
-        for change in &mut changes {
-            let within = |why: Error| why.within(format_args!("{}", change.path));
-            let before = change.before.as_deref().ok_or_else(|| Error::not_found(change.path.as_str()))?;
-            let (clean, was) = edit::remove(before).map_err(within)?;
-            if !plan.force && edit::is_called_by_hand(&clean).map_err(within)? {
-                return Err(Error::usage([&change.path, " calls hooks of ours already, without our mark"].concat())
+    /// What is put into the place of a bundle's config.json, and the mark that was in it.
+    fn config(&self, before: &[u8], installs: bool) -> Result<(Vec<u8>, Option<String>)> {
+        let (mut text, was) = edit::remove(before)?;
+        if installs {
+            if !self.force && edit::is_called_by_hand(&text)? {
+                return Err(Error::usage("it calls hooks of ours already, without our mark")
                     .hint("take them out, or have these put beside them with --force"));
             }
-            change.after = Some(edit::insert(&clean, plan.stage, &plan.start, &plan.stop, "").map_err(within)?);
-            change.was = was;
+            text = edit::insert(&text, self.stage, &self.start, &self.stop, "")?;
         }
-        return Ok(changes);
+        Ok((text, was))
     }
-    let foreign = changes.iter().find(|change| change.before.is_some() && change.was.is_none());
-    if let Some(foreign) = foreign.filter(|_| !plan.force) {
-        return Err(Error::usage([&foreign.path, " is there and not of ours"].concat()).hint("--force overwrites it"));
-    }
-    for at in 0..changes.len() {
-        let Some(change) = changes.get(at) else { continue };
+
+    /// What a file of ours is to have.
+    fn document(&self, at: usize, change: &Change) -> Result<Vec<u8>> {
+        if change.before.is_some() && change.was.is_none() && !self.force {
+            return Err(
+                Error::usage([&*change.path, " is there and not of ours"].concat()).hint("--force overwrites it")
+            );
+        }
         // With a root the directories are the package's.
-        let dirs = match (&change.was, plan.root) {
-            (Some(_), _) => change.dirs(),
-            (None, "") => files::missing_dirs(&change.path) as u64,
-            _ => 0,
+        let dirs = match change.was {
+            None if self.root.is_empty() => files::missing_dirs(&change.path),
+            _ => change.dirs(),
         };
         let words = if dirs > 0 { [" dirs=", &dirs.to_string()].concat() } else { String::new() };
-        let after = match plan.runtime {
-            Runtime::Containerd => plan.containerd(at == 0, &words)?,
-            Runtime::Cdi | Runtime::Docker => documents::cdi(plan, &words),
-            _ if at == 0 => documents::hooks_d(plan, &plan.start, plan.stage, &words),
-            _ => documents::hooks_d(plan, &plan.stop, "poststop", &words),
-        };
-        if let Some(change) = changes.get_mut(at) {
-            change.after = Some(after);
-        }
+        Ok(match self.runtime {
+            Runtime::Containerd => self.containerd(at == 0, &words)?,
+            Runtime::Cdi | Runtime::Docker => documents::cdi(self, &words),
+            _ if at == 0 => documents::hooks_d(self, &self.start, self.stage, &words),
+            _ => documents::hooks_d(self, &self.stop, "poststop", &words),
+        })
     }
-    Ok(changes)
 }
 
-/// What is to be done to have them called no more, and leave nothing. Files that are not of ours stay.
-pub fn remove(plan: &Plan<'_>) -> Result<Vec<Change>> {
+/// What is to be done to have the hooks called, or to have them called no more and leave nothing. Then files that are not of
+/// ours stay.
+pub fn changes(plan: &Plan<'_>, installs: bool) -> Result<Vec<Change>> {
     let mut changes = plan.found()?;
-    for change in &mut changes {
-        let Some(before) = &change.before else { continue };
-        if plan.runtime == Runtime::Bundle {
-            let (clean, was) = edit::remove(before).map_err(|why| why.within(format_args!("{}", change.path)))?;
-            (change.after, change.was) = (Some(clean), was);
-        } else if change.was.is_none() {
-            change.after = change.before.clone();
+    for (at, change) in changes.iter_mut().enumerate() {
+        match &change.before {
+            Some(before) if plan.runtime == Runtime::Bundle => {
+                let changed = plan.config(before, installs);
+                let (after, was) = changed.map_err(|why| why.within(format_args!("{}", change.path)))?;
+                (change.after, change.was) = (Some(after), was);
+            }
+            _ if installs => change.after = Some(plan.document(at, change)?),
+            before if change.was.is_none() => change.after = before.clone(),
+            _ => {}
         }
     }
-    // What names another file goes before it.
-    changes.reverse();
+    if !installs {
+        // What names another file goes before it.
+        changes.reverse();
+    }
     Ok(changes)
-}
-
-/// The members of daemon.json that we look for.
-#[derive(Default)]
-struct Daemon {
-    features: Features,
-}
-#[derive(Default)]
-struct Features {
-    cdi: bool,
-}
-record!(Daemon { features: Record });
-record!(Features { cdi: Bool });
-
-/// Whether Docker's daemon.json switches CDI on.
-pub fn docker_has_cdi(root: &str) -> bool {
-    let text = files::read(&[root, "/etc/docker/daemon.json"].concat()).ok().flatten().unwrap_or_default();
-    let mut daemon = Daemon::default();
-    record::read(&text, "", &mut daemon).is_ok() && daemon.features.cdi
 }
 
 /// What is installed in the usual places, as a sentence, and the first program that hooks call and that is not there:
