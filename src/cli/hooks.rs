@@ -66,7 +66,7 @@ fn path<'a>(args: &Args<'a>, option: Opt) -> Result<&'a str> {
     }
 }
 
-fn plan<'a>(args: &Args<'a>, removes: bool) -> Result<Plan<'a>> {
+fn plan<'a>(args: &Args<'a>, what: What) -> Result<Plan<'a>> {
     let name = args
         .get(Opt::Runtime)
         .ok_or_else(|| Error::usage("--runtime is missing").hint(["there are ", RUNTIMES].concat()))?;
@@ -93,7 +93,7 @@ fn plan<'a>(args: &Args<'a>, removes: bool) -> Result<Plan<'a>> {
         version: number(args, Opt::Format, 0, &VERSION)?,
         force: args.has(Opt::Force),
     };
-    if removes {
+    if what == What::Remove {
         return Ok(plan);
     }
     if !matches!(plan.stage, "prestart" | "createRuntime") {
@@ -125,7 +125,7 @@ fn plan<'a>(args: &Args<'a>, removes: bool) -> Result<Plan<'a>> {
 }
 
 /// What the user has to know and do besides: what `--help` notes of the runtime, and what is found missing.
-fn notes(plan: &Plan<'_>, name: &str) -> Result<Vec<String>> {
+fn notes(plan: &Plan<'_>, args: &Args<'_>) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let binary = &plan.start.path;
     if !sys::exists([plan.root, binary].concat().as_ref()) {
@@ -149,6 +149,7 @@ fn notes(plan: &Plan<'_>, name: &str) -> Result<Vec<String>> {
             notes.push([&config, why, " imports = [\"", &pattern, "\"]"].concat());
         }
     }
+    let name = args.get(Opt::Runtime).unwrap_or_default();
     let help = help::text(Verb::HooksInstall);
     let mut help = core::str::from_utf8(&help).unwrap_or_default();
     while let Some(line) = words::next_part(&mut help, "\n") {
@@ -220,7 +221,7 @@ fn tell(args: &Args<'_>, changes: &[Change], notes: &[String], what: What) -> Re
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+pub enum What {
     Install,
     Print,
     Remove,
@@ -237,25 +238,13 @@ fn apply(changes: &[Change]) -> Result<()> {
     Ok(())
 }
 
-/// `hooks install`.
-pub fn install(args: &Args<'_>) -> Result<u8> {
-    let plan = plan(args, false)?;
-    let changes = hooks::changes(&plan, true)?;
-    let notes = notes(&plan, args.get(Opt::Runtime).unwrap_or_default())?;
-    apply(&changes)?;
-    tell(args, &changes, &notes, What::Install).map(|()| exit::OK)
-}
-
-/// `hooks print`.
-pub fn print(args: &Args<'_>) -> Result<u8> {
-    let plan = plan(args, false)?;
-    let notes = notes(&plan, args.get(Opt::Runtime).unwrap_or_default())?;
-    tell(args, &hooks::changes(&plan, true)?, &notes, What::Print).map(|()| exit::OK)
-}
-
-/// `hooks remove`.
-pub fn remove(args: &Args<'_>) -> Result<u8> {
-    let changes = hooks::changes(&plan(args, true)?, false)?;
-    apply(&changes)?;
-    tell(args, &changes, &[], What::Remove).map(|()| exit::OK)
+/// All three.
+pub fn main(args: &Args<'_>, what: What) -> Result<u8> {
+    let plan = plan(args, what)?;
+    let changes = hooks::changes(&plan, what != What::Remove)?;
+    let notes = if what == What::Remove { Vec::new() } else { notes(&plan, args)? };
+    if what != What::Print {
+        apply(&changes)?;
+    }
+    tell(args, &changes, &notes, what).map(|()| exit::OK)
 }

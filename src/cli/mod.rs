@@ -73,9 +73,9 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Verb::SeccompCheck => seccomp::check(&args),
         Verb::SeccompDiff => seccomp::diff(&args),
         Verb::SeccompDenials => seccomp::denials(&args),
-        Verb::HooksInstall => hooks::install(&args),
-        Verb::HooksPrint => hooks::print(&args),
-        Verb::HooksRemove => hooks::remove(&args),
+        Verb::HooksInstall => hooks::main(&args, hooks::What::Install),
+        Verb::HooksPrint => hooks::main(&args, hooks::What::Print),
+        Verb::HooksRemove => hooks::main(&args, hooks::What::Remove),
         Verb::Doctor => doctor::main(&args),
         Verb::Gc => gc::main(&args),
     };

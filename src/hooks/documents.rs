@@ -5,7 +5,7 @@
 //! specification (hooks since 0.3.0, and the lowest version is what the most engines take), containerd's docs/cri/config.md
 //! and `imports` in containerd-config.toml(5).
 
-use super::edit::{write_entry, Entry, MARK};
+use super::edit::{marked, write_entry, Entry};
 use super::Plan;
 use crate::json::Json;
 use crate::oci::TRACE_ANNOTATIONS;
@@ -31,7 +31,7 @@ fn push_literal(out: &mut String, text: &str) {
 pub fn hooks_d(plan: &Plan<'_>, entry: &Entry, stage: &str, words: &str) -> Vec<u8> {
     let mut json = Json::new();
     json.begin_object().line_break().field_str("version", "1.0.0").line_break().key("hook").begin_object();
-    write_entry(&mut json, entry, &[words]);
+    write_entry(&mut json, entry, words);
     json.end_object().line_break().key("when").begin_object();
     if plan.always {
         json.field_bool("always", true);
@@ -70,7 +70,7 @@ pub fn cdi(plan: &Plan<'_>, words: &str) -> Vec<u8> {
     json.key("containerEdits").begin_object().key("hooks").begin_array();
     for (stage, entry) in [(plan.stage, &plan.start), ("poststop", &plan.stop)] {
         json.line_break().begin_object().field_str("hookName", stage);
-        write_entry(&mut json, entry, &[words]);
+        write_entry(&mut json, entry, words);
         json.end_object();
     }
     json.end_array().end_object().end_object().end_array().end_object().newline();
@@ -147,22 +147,26 @@ pub fn containerd(main: &Main, version: u64, base: &str, words: &str) -> Vec<u8>
         2 => "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.",
         _ => "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.",
     };
-    let number = version.to_string();
-    let mut parts = vec!["# ", MARK, env!("CARGO_PKG_VERSION"), words, "\nversion = ", &number, "\n\n"];
     let runc = "]\n  runtime_type = \"io.containerd.runc.v2\"\n";
-    if version == 2 {
-        parts.push(&main.cri);
-        if !main.has_runc {
-            parts.extend([plugin, "runc", runc]);
-        }
-    }
-    parts.extend([plugin, HANDLER, runc, "  base_runtime_spec = \"", base, "\"\n"]);
-    for key in ["  pod_annotations", "  container_annotations"] {
-        parts.extend([key, " = [\"ftrace-analyzer/*\", \"oci-ftrace-syscall-analyzer/*\"]\n"]);
-    }
-    if main.systemd {
-        parts.extend([plugin, HANDLER, ".options]\n    SystemdCgroup = true\n"]);
-    }
+    let needs_runc = version == 2 && !main.has_runc;
+    let first = if needs_runc { [plugin, "runc", runc].concat() } else { String::new() };
+    let last =
+        if main.systemd { [plugin, HANDLER, ".options]\n    SystemdCgroup = true\n"].concat() } else { String::new() };
+    let parts = [
+        concat!("# ", marked!()),
+        words,
+        if version == 2 { "\nversion = 2\n\n" } else { "\nversion = 3\n\n" },
+        if version == 2 { &main.cri } else { "" },
+        &first,
+        plugin,
+        HANDLER,
+        runc,
+        "  base_runtime_spec = \"",
+        base,
+        "\"\n  pod_annotations = [\"ftrace-analyzer/*\", \"oci-ftrace-syscall-analyzer/*\"]\n\
+         \x20 container_annotations = [\"ftrace-analyzer/*\", \"oci-ftrace-syscall-analyzer/*\"]\n",
+        &last,
+    ];
     parts.concat().into_bytes()
 }
 

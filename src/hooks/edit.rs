@@ -19,6 +19,14 @@ use crate::words;
 /// that say what was made for the entry. Nothing reads it at run time.
 pub const MARK: &str = "FTRACE_ANALYZER_HOOKS=";
 
+/// Ours, without the words.
+macro_rules! marked {
+    () => {
+        concat!("FTRACE_ANALYZER_HOOKS=", env!("CARGO_PKG_VERSION"))
+    };
+}
+pub(crate) use marked;
+
 /// Our entries in one text, at most: one of each stage and version would be a dozen.
 const OURS_MAX: usize = 64;
 
@@ -129,29 +137,29 @@ fn member(text: &[u8], object: usize, name: &str) -> Result<Option<Item>> {
 }
 
 /// The text with what stands between two offsets replaced.
-fn replace(text: &[u8], from: usize, to: usize, by: &str) -> Vec<u8> {
-    [text.get(..from).unwrap_or_default(), by.as_bytes(), text.get(to..).unwrap_or_default()].concat()
+fn replace(text: &[u8], from: usize, to: usize, by: &[u8]) -> Vec<u8> {
+    [text.get(..from).unwrap_or_default(), by, text.get(to..).unwrap_or_default()].concat()
 }
 
 /// The text without an item, and without the comma that goes with it.
 fn cut(text: &[u8], item: Item) -> Vec<u8> {
     let mut parser = Parser::new(text, item.end);
     match item.before {
-        _ if parser.takes(b",") => replace(text, item.start, parser.at, ""),
-        Some(before) => replace(text, before, item.end, ""),
-        None => replace(text, item.start, item.end, ""),
+        _ if parser.takes(b",") => replace(text, item.start, parser.at, b""),
+        Some(before) => replace(text, before, item.end, b""),
+        None => replace(text, item.start, item.end, b""),
     }
 }
 
 /// Puts a piece into an object or array, in front of the others or behind them.
-fn put(text: &[u8], container: usize, last: bool, piece: &str) -> Result<Vec<u8>> {
+fn put(text: &[u8], container: usize, last: bool, piece: &[u8]) -> Result<Vec<u8>> {
     let mut end = None;
     each(text, container, &mut |_, item| end = Some(item.end))?;
     Ok(match end {
-        Some(end) if last => replace(text, end, end, &[",", piece].concat()),
+        Some(end) if last => replace(text, end, end, &[b",", piece].concat()),
         _ => {
             let first = container + 1;
-            replace(text, first, first, &[piece, if end.is_some() { "," } else { "" }].concat())
+            replace(text, first, first, &[piece, if end.is_some() { b"," } else { b"" }].concat())
         }
     })
 }
@@ -171,13 +179,13 @@ fn root(text: &[u8]) -> Result<usize> {
 fn made(text: &mut Vec<u8>, object: usize, name: &str, empty: &str, word: &str) -> Result<(usize, String)> {
     let Some(item) = member(text, object, name)? else {
         let piece = ["\"", name, "\":", empty].concat();
-        *text = put(text, object, false, &piece)?;
+        *text = put(text, object, false, piece.as_bytes())?;
         return Ok((object + 1 + piece.len() - empty.len(), word.to_owned()));
     };
     match text.get(item.value) {
         Some(first) if empty.as_bytes().first() == Some(first) => Ok((item.value, String::new())),
         Some(b'n') => {
-            *text = replace(text, item.value, item.end, empty);
+            *text = replace(text, item.value, item.end, empty.as_bytes());
             Ok((item.value, [word, "=null"].concat()))
         }
         _ => Err(is_other(text, item, name)),
@@ -189,8 +197,8 @@ fn is_other(text: &[u8], item: Item, name: &str) -> Error {
 }
 
 /// An entry of ours as JSON.
-pub fn write_entry(json: &mut Json, entry: &Entry, words: &[&str]) {
-    let mark = [&[MARK, env!("CARGO_PKG_VERSION")], words].concat().concat();
+pub fn write_entry(json: &mut Json, entry: &Entry, words: &str) {
+    let mark = [marked!(), words].concat();
     json.field_str("path", &entry.path).key("args").begin_array();
     for arg in &entry.args {
         json.string(arg);
@@ -212,9 +220,9 @@ pub fn insert(text: &[u8], stage: &str, start: &Entry, stop: &Entry, words: &str
         let (array, of_stage) = made(&mut text, hooks, stage, "[]", " stage")?;
         let mut json = Json::new();
         json.begin_object();
-        write_entry(&mut json, entry, &[words, &of_hooks, &of_stage]);
+        write_entry(&mut json, entry, &[words, &of_hooks, &of_stage].concat());
         json.end_object();
-        text = put(&text, array, last, &String::from_utf8_lossy(json.as_bytes()))?;
+        text = put(&text, array, last, json.as_bytes())?;
     }
     Ok(text)
 }
@@ -251,7 +259,7 @@ fn undo(text: Vec<u8>, item: Item, mark: &str, word: &str) -> Vec<u8> {
     while let Some(next) = words::next(&mut words) {
         match next.strip_prefix(word) {
             Some("") => return cut(&text, item),
-            Some("=null") => return replace(&text, item.value, item.end, "null"),
+            Some("=null") => return replace(&text, item.value, item.end, b"null"),
             _ => {}
         }
     }

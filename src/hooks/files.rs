@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::sys;
 
 /// Largest file that is read, in bytes.
@@ -18,29 +18,16 @@ const SIZE_MAX: usize = 64 << 20;
 /// The bytes of a file; `None` where there is none. A link is an error: what it leads to may be anybody's.
 pub fn read(path: &str) -> Result<Option<Vec<u8>>> {
     let path = Path::new(path);
-    match sys::status_of_link(path) {
-        Ok(status) if status.is_file() => {}
-        Ok(_) => {
-            return Err(Error::usage([&*path.to_string_lossy(), " is no regular file"].concat())
-                .hint("of a link, name what it leads to"))
-        }
-        Err(why) => return absent(Error::io("read", path, why)),
-    }
-    let file = match sys::open(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW) {
+    let failed = |why| Error::io("read", path, why);
+    let file = match sys::open(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK) {
         Ok(file) => file,
-        Err(why) => return absent(Error::io("read", path, why)),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(why) => return Err(failed(why).hint("of a link, name what it leads to")),
     };
-    let bytes = sys::read_on(&file, SIZE_MAX).map_err(|why| Error::io("read", path, why))?;
+    let bytes = sys::read_on(&file, SIZE_MAX).map_err(failed)?;
     match bytes.len() > SIZE_MAX {
         true => Err(Error::limit([&*path.to_string_lossy(), " is larger than expected"].concat(), SIZE_MAX as u64)),
         false => Ok(Some(bytes)),
-    }
-}
-
-fn absent(why: Error) -> Result<Option<Vec<u8>>> {
-    match why.kind() {
-        Kind::NotFound => Ok(None),
-        _ => Err(why),
     }
 }
 

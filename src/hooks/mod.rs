@@ -181,7 +181,7 @@ impl Plan<'_> {
     /// containerd's own configuration.
     pub fn main(&self) -> Result<Option<Main>> {
         let text = files::read(&self.main_path())?;
-        Ok(text.map(|text| documents::read_main(&String::from_utf8_lossy(&text))))
+        Ok(text.map(|text| documents::read_main(core::str::from_utf8(&text).unwrap_or_default())))
     }
 
     /// The specification that containerd's runtime begins with, without hooks of ours.
