@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::rng::Rng;
-use ftrace_analyzer::hooks::edit::{insert, is_called_by_hand, remove, Entry, MARK};
+use ftrace_analyzer::hooks::edit::{insert, remove, Entry, MARK};
 use machine::{run, Out, BIN};
 use serde_json::{json, Value};
 
@@ -206,15 +206,6 @@ fn a_text_that_means_different_things_to_different_runtimes_is_refused_with_its_
     assert!(remove(deep.as_bytes()).is_err());
 }
 
-#[test]
-fn hooks_that_somebody_wrote_by_hand_are_seen() {
-    let by_hand = |text: &str| is_called_by_hand(text.as_bytes()).unwrap();
-    let hand = r#"{"hooks":{"createRuntime":[{"path":"/x","args":["ftrace-analyzer","hook","start"]}]}}"#;
-    assert!(by_hand(hand));
-    assert!(!by_hand(&hand.replace("start", "else")) && !by_hand("{}") && !by_hand("{\"hooks\":null}"));
-    assert!(!by_hand(std::str::from_utf8(&put_in("{}", "prestart")).unwrap()));
-}
-
 /// A directory of a test, gone with it.
 struct Corner(PathBuf);
 
@@ -340,12 +331,6 @@ fn what_cannot_be_done_is_said_and_nothing_is_changed() {
     bundle(&damaged, "damaged/config.json: this is not the JSON expected at line 3, column 1");
     symlink(&damaged, corner.path("link")).unwrap();
     fails(&["install", "--runtime", "bundle", &corner.path("link")], 1, "Too many levels of symbolic links");
-    let hand =
-        corner.write("hand", r#"{"hooks":{"prestart":[{"path":"/x","args":["ftrace-analyzer","hook","start"]}]}}"#);
-    fails(&["install", "--runtime", "bundle", &hand], 2, "without our mark");
-    hooks_do(&["install", "--runtime", "bundle", &hand, "--force"]).expect_code(0);
-    assert_eq!(corner.json("hand")["hooks"]["prestart"].as_array().unwrap().len(), 2);
-
     fails(&["install"], 2, "--runtime is missing");
     fails(&["install", "--runtime", "podmn"], 2, "there are bundle podman crio cdi containerd docker");
     fails(&["install", "--runtime", "bundle"], 2, "the bundle is missing");
@@ -401,19 +386,15 @@ fn hooks_d_has_a_file_for_either_hook_and_asks_for_the_annotation_exactly() {
         (&json!("1.0.0"), &json!(["prestart"]), &json!(["poststop"]))
     );
     assert_eq!(start["hook"]["args"], json!(["ftrace-analyzer", "hook", "start", "--data", "64"]));
-    let when = json!({ "annotations": { "^(ftrace-analyzer/trace|oci-ftrace-syscall-analyzer/trace)$": "^true$" } });
+    let when = json!({ "annotations": { "^(oci-ftrace-syscall-analyzer|ftrace-analyzer)/trace$": "^true$" } });
     assert_eq!((&start["when"], &stop["when"]), (&when, &when));
+    // A condition of the user's is looked at by the hook.
     let other = install(&["--if-annotation", "a.b/c=1|2", "--stage", "createRuntime"]);
     assert_eq!(other.stdout.matches(": replaced what was there").count(), 2, "{}", other.stdout);
     let start = corner.json("etc/hooks.d/ftrace-analyzer-start.json");
-    assert_eq!(start["when"], json!({ "annotations": { "^a\\.b/c$": "^1\\|2$" } }));
-    assert_eq!(start["stages"], json!(["createRuntime"]));
-    assert_eq!(start["hook"]["args"], json!(["ftrace-analyzer", "hook", "start"]));
-    install(&["--if-annotation", "key"]);
-    assert_eq!(
-        corner.json("etc/hooks.d/ftrace-analyzer-start.json")["when"],
-        json!({ "annotations": { "^key$": "^" } })
-    );
+    assert_eq!((&start["when"], &start["stages"]), (&json!({ "always": true }), &json!(["createRuntime"])));
+    assert_eq!(start["hook"]["args"][4], "a.b/c=1|2");
+    install(&[]);
     install(&["--always"]);
     assert_eq!(corner.json("etc/hooks.d/ftrace-analyzer-stop.json")["when"], json!({ "always": true }));
     assert_eq!(fs::metadata(corner.path("etc/hooks.d")).unwrap().mode() & 0o777, 0o755);

@@ -10,13 +10,15 @@ use std::path::Path;
 use super::args::{self, bad_value, record_options, Args, Opt};
 use super::{out, report, seccomp, select};
 use crate::error::{exit, Error, Quoted, Result};
-use crate::oci::{parse_config, parse_state, State, CONFIG_MAX, STATE_MAX, TRACE_ANNOTATIONS};
+use crate::oci::{parse_config, parse_state, State, CONFIG_MAX, STATE_MAX};
 use crate::proc;
 use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, RecordOptions, Target};
 use crate::recording::{read_bounded, ContainerMeta, EndState, Recording};
 use crate::sys::{self, Stdio};
 use crate::words::beginning;
 
+/// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
+const TRACE_ANNOTATIONS: [&str; 2] = ["ftrace-analyzer/trace", "oci-ftrace-syscall-analyzer/trace"];
 /// Annotations that choose what is recorded, over the hook's own options. Whoever writes a pod's annotations is none to
 /// trust with paths and sizes: there are no others.
 const MODE_ANNOTATION: &str = "ftrace-analyzer/mode";

@@ -5,8 +5,8 @@ use super::args::{self, bad_value, number, record_options, Args, Opt};
 use super::units::Scale;
 use super::verbs::Verb;
 use super::{help, hook, out};
-use crate::error::{exit, Error, Kind, Result};
-use crate::hooks::documents::RUNTIME_CLASS;
+use crate::error::{exit, Error, Result};
+use crate::hooks::documents::{has, RUNTIME_CLASS};
 use crate::hooks::edit::Entry;
 use crate::hooks::{self, Change, Plan, Runtime, RUNTIMES};
 use crate::json::Json;
@@ -37,12 +37,12 @@ const VERSION: Scale = Scale {
 };
 
 /// A hook with the options that were given for it.
-fn entry(args: &Args<'_>, binary: &str, what: &str, options: &[Opt], not: Option<Opt>) -> Entry {
+fn entry(args: &Args<'_>, binary: &str, what: &str, options: &[Opt]) -> Entry {
     let mut entry = Entry { path: binary.to_owned(), ..Entry::default() };
     for word in ["ftrace-analyzer", "hook", what] {
         entry.args.push(word.to_owned());
     }
-    for option in options.iter().filter(|option| Some(**option) != not) {
+    for option in options {
         let Some(value) = args.get(*option) else { continue };
         entry.args.push(args::name(*option).to_owned());
         if option.has_value() {
@@ -84,8 +84,8 @@ fn plan<'a>(args: &Args<'a>, what: What) -> Result<Plan<'a>> {
         stage: args.get(Opt::Stage).unwrap_or("prestart"),
         start: Entry::default(),
         stop: Entry::default(),
-        always: args.has(Opt::Always),
-        annotation: None,
+        // A condition of the user's is the hook's to look at.
+        always: args.has(Opt::Always) || args.has(Opt::IfAnnotation),
         root,
         into: Some(path(args, Opt::Into)?).filter(|path| !path.is_empty()),
         bundle,
@@ -101,7 +101,7 @@ fn plan<'a>(args: &Args<'a>, what: What) -> Result<Plan<'a>> {
     }
     // What is wrong with them is told now and not when a container starts.
     record_options(args)?;
-    let condition = hook::condition(args)?;
+    hook::condition(args)?;
     path(args, Opt::Report)?;
     path(args, Opt::Seccomp)?;
     let binary = match path(args, Opt::Binary)? {
@@ -112,15 +112,8 @@ fn plan<'a>(args: &Args<'a>, what: What) -> Result<Plan<'a>> {
     if binary.is_empty() || binary.ends_with(" (deleted)") {
         return Err(Error::not_found("the file of this program").hint("--binary names the one that hooks are to call"));
     }
-    let is_hooks_d = matches!(runtime, Runtime::Podman | Runtime::Crio);
-    let mut not = None;
-    if is_hooks_d && !plan.always {
-        // The engine looks at it, and calls nobody for other containers.
-        plan.annotation = condition;
-        not = Some(Opt::IfAnnotation);
-    }
-    plan.start = entry(args, &binary, "start", &START, not);
-    plan.stop = entry(args, &binary, "stop", &STOP, None);
+    plan.start = entry(args, &binary, "start", &START);
+    plan.stop = entry(args, &binary, "stop", &STOP);
     Ok(plan)
 }
 
@@ -133,14 +126,16 @@ fn notes(plan: &Plan<'_>, args: &Args<'_>) -> Result<Vec<String>> {
     }
     if plan.runtime == Runtime::Containerd {
         let (config, dir, main) = (plan.main_path(), plan.dir(), plan.main()?);
-        // The pattern also as it is written beside the directory.
         let pattern = [dir, "/*.toml"].concat();
-        let below = words::behind_last(dir, b'/').unwrap_or_default();
-        let own = [dir, "/ftrace-analyzer.toml"].concat();
-        let imports = main.as_ref().map(|main| main.imports.as_slice()).unwrap_or_default();
-        let is_it =
-            |import: &String| *import == pattern || *import == own || import.strip_prefix(below) == Some("/*.toml");
-        if !imports.iter().any(is_it) {
+        let imports = main.as_ref().map_or("", |main| &main.imports);
+        // Also as it is written beside the directory.
+        let is_below =
+            |quote: &str| has(imports, &[quote, words::behind_last(dir, b'/').unwrap_or_default(), "/*.toml"].concat());
+        if !has(imports, &pattern)
+            && !has(imports, &[dir, "/ftrace-analyzer.toml"].concat())
+            && !is_below("\"")
+            && !is_below("'")
+        {
             let why = match main {
                 None => " is missing; containerd before 2.2 needs it, with the line",
                 Some(_) if imports.is_empty() => " has to have above its first table the line",
@@ -155,9 +150,7 @@ fn notes(plan: &Plan<'_>, args: &Args<'_>) -> Result<Vec<String>> {
     while let Some(line) = words::next_part(&mut help, "\n") {
         let note =
             line.strip_prefix("  ").and_then(|line| line.strip_prefix(name)).and_then(|line| line.strip_prefix(": "));
-        let is_opt_in = |note: &str| words::split_once(note, "the annotation").is_some();
-        let opts_in = !plan.always && plan.annotation.is_none();
-        notes.extend(note.filter(|note| opts_in || !is_opt_in(note)).map(str::to_owned));
+        notes.extend(note.filter(|note| !plan.always || !has(note, "the annotation")).map(str::to_owned));
     }
     if plan.runtime == Runtime::Containerd {
         notes.push(["for kubectl apply:\n", RUNTIME_CLASS].concat());
@@ -230,10 +223,7 @@ pub enum What {
 /// Applies changes; those that were not reached stay as they are.
 fn apply(changes: &[Change]) -> Result<()> {
     for change in changes {
-        change.apply().map_err(|why| match why.kind() {
-            Kind::Permission | Kind::Io(_) => why.hint("it takes root; --into names another directory"),
-            _ => why,
-        })?;
+        change.apply().map_err(|why| why.hint("it takes root; --into names another directory"))?;
     }
     Ok(())
 }

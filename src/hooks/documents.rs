@@ -5,76 +5,40 @@
 //! specification (hooks since 0.3.0, and the lowest version is what the most engines take), containerd's docs/cri/config.md
 //! and `imports` in containerd-config.toml(5).
 
-use super::edit::{marked, write_entry, Entry};
+use super::edit::{marked, members, Entry};
 use super::Plan;
-use crate::json::Json;
-use crate::oci::TRACE_ANNOTATIONS;
 use crate::words;
 
-/// The CDI device that has a container traced.
-const DEVICE: &str = "ftrace-analyzer/trace=syscalls";
 /// The name of containerd's runtime and of the RuntimeClass.
 const HANDLER: &str = "runc-trace";
 
-/// A text as a regular expression of Go that matches it alone.
-fn push_literal(out: &mut String, text: &str) {
-    for char in text.chars() {
-        if matches!(char, '\\' | '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$') {
-            out.push('\\');
-        }
-        out.push(char);
-    }
+/// One file of hooks.d for one entry. `prestart` is the name of a stage that all versions know (Podman 2 and CRI-O 1.17 know
+/// no `createRuntime`), and means the same.
+pub fn hooks_d(plan: &Plan<'_>, entry: &Entry, stage: &str, words: &str) -> String {
+    let when = match plan.always {
+        true => "\"always\":true",
+        // Those that the hook itself looks for.
+        false => "\"annotations\":{\"^(oci-ftrace-syscall-analyzer|ftrace-analyzer)/trace$\":\"^true$\"}",
+    };
+    let hook = members(entry, words);
+    ["{\n\"version\":\"1.0.0\",\n\"hook\":{", &hook, "},\n\"when\":{", when, "},\n\"stages\":[\"", stage, "\"]\n}\n"]
+        .concat()
 }
 
-/// One file of hooks.d for one entry. `stages` has an array: `prestart` is the name that all versions know (Podman 2 and
-/// CRI-O 1.17 know no `createRuntime`), and means the same.
-pub fn hooks_d(plan: &Plan<'_>, entry: &Entry, stage: &str, words: &str) -> Vec<u8> {
-    let mut json = Json::new();
-    json.begin_object().line_break().field_str("version", "1.0.0").line_break().key("hook").begin_object();
-    write_entry(&mut json, entry, words);
-    json.end_object().line_break().key("when").begin_object();
-    if plan.always {
-        json.field_bool("always", true);
-    } else {
-        let (mut key, mut value) = (String::from("^"), String::from("^"));
-        match plan.annotation {
-            None => {
-                for (at, name) in TRACE_ANNOTATIONS.iter().enumerate() {
-                    key.push(if at == 0 { '(' } else { '|' });
-                    push_literal(&mut key, name);
-                }
-                key.push(')');
-                value.push_str("true$");
-            }
-            Some((name, wanted)) => {
-                push_literal(&mut key, name);
-                if let Some(wanted) = wanted {
-                    push_literal(&mut value, wanted);
-                    value.push('$');
-                }
-            }
-        }
-        key.push('$');
-        json.key("annotations").begin_object().field_str(&key, &value).end_object();
-    }
-    json.end_object().line_break().key("stages").begin_array().string(stage).end_array().end_object().newline();
-    json.into_bytes()
-}
-
-/// The CDI document.
-pub fn cdi(plan: &Plan<'_>, words: &str) -> Vec<u8> {
-    let mut json = Json::new();
-    json.begin_object().line_break().field_str("cdiVersion", "0.3.0").line_break();
-    let (kind, name) = words::split_once(DEVICE, "=").unwrap_or_default();
-    json.field_str("kind", kind).line_break().key("devices").begin_array().begin_object().field_str("name", name);
-    json.key("containerEdits").begin_object().key("hooks").begin_array();
-    for (stage, entry) in [(plan.stage, &plan.start), ("poststop", &plan.stop)] {
-        json.line_break().begin_object().field_str("hookName", stage);
-        write_entry(&mut json, entry, words);
-        json.end_object();
-    }
-    json.end_array().end_object().end_object().end_array().end_object().newline();
-    json.into_bytes()
+/// The CDI document, with the device `ftrace-analyzer/trace=syscalls`.
+pub fn cdi(plan: &Plan<'_>, words: &str) -> String {
+    let [start, stop] = [&plan.start, &plan.stop].map(|entry| members(entry, words));
+    [
+        "{\n\"cdiVersion\":\"0.3.0\",\n\"kind\":\"ftrace-analyzer/trace\",\n\
+         \"devices\":[{\"name\":\"syscalls\",\"containerEdits\":{\"hooks\":[\n{\"hookName\":\"",
+        plan.stage,
+        "\",",
+        &start,
+        "},\n{\"hookName\":\"poststop\",",
+        &stop,
+        "}\n]}}]\n}\n",
+    ]
+    .concat()
 }
 
 /// What containerd's own configuration has, as far as it matters for ours.
@@ -90,11 +54,12 @@ pub struct Main {
     pub has_ours: bool,
     /// runc uses systemd for control groups.
     systemd: bool,
-    /// The values of `imports`.
-    pub imports: Vec<String>,
+    /// What stands behind `imports`.
+    pub imports: String,
 }
 
-fn has(text: &str, part: &str) -> bool {
+/// Whether a part stands in a text.
+pub fn has(text: &str, part: &str) -> bool {
     words::split_once(text, part).is_some()
 }
 
@@ -125,15 +90,7 @@ pub fn read_main(text: &str) -> Main {
             _ => {}
         }
         if in_imports {
-            // What stands between quotes, of either kind.
-            let mut rest = bare;
-            while let Some(start) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\'')) {
-                let (quote, behind) =
-                    (rest.get(start..=start).unwrap_or_default(), rest.get(start + 1..).unwrap_or(""));
-                let Some((path, behind)) = words::split_once(behind, quote) else { break };
-                main.imports.push(path.to_owned());
-                rest = behind;
-            }
+            main.imports.push_str(bare);
             in_imports = !has(bare, "]");
         }
     }
@@ -142,7 +99,7 @@ pub fn read_main(text: &str) -> Main {
 
 /// The file that containerd imports. Version 2 (containerd 1.x) takes a plugin's tables of the file that comes last in
 /// place of all others (containerd issue 5837; merged since 2.0): there what config.toml has of the CRI plugin is repeated.
-pub fn containerd(main: &Main, version: u64, base: &str, words: &str) -> Vec<u8> {
+pub fn containerd(main: &Main, version: u64, base: &str, words: &str) -> String {
     let plugin = match version {
         2 => "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.",
         _ => "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.",
@@ -167,7 +124,7 @@ pub fn containerd(main: &Main, version: u64, base: &str, words: &str) -> Vec<u8>
          \x20 container_annotations = [\"ftrace-analyzer/*\", \"oci-ftrace-syscall-analyzer/*\"]\n",
         &last,
     ];
-    parts.concat().into_bytes()
+    parts.concat()
 }
 
 /// What Kubernetes has to be told, for kubectl.

@@ -12,7 +12,7 @@
 
 use crate::error::{Error, Result};
 use crate::json::Json;
-use crate::record::{self, record, Parser};
+use crate::record::Parser;
 use crate::words;
 
 /// The variable in the environment of our entries by which they are known again. Its value is a version of ours, and words
@@ -34,7 +34,7 @@ const OURS_MAX: usize = 64;
 const STAGES: [&str; 3] = ["prestart", "createRuntime", "poststop"];
 
 /// What is executed, and with what.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Entry {
     /// The program.
     pub path: String,
@@ -43,7 +43,6 @@ pub struct Entry {
     /// Its whole environment.
     pub env: Vec<String>,
 }
-record!(Entry { path: Text, args: Texts, env: Texts });
 
 /// A member of an object or an element of an array: offsets in the text.
 #[derive(Clone, Copy)]
@@ -196,18 +195,19 @@ fn is_other(text: &[u8], item: Item, name: &str) -> Error {
     wrong(text, item.value, &["\"", name, "\" is not what it should be"].concat())
 }
 
-/// An entry of ours as JSON.
-pub fn write_entry(json: &mut Json, entry: &Entry, words: &str) {
-    let mark = [marked!(), words].concat();
+/// The members of an entry of ours as JSON. `words` are for its mark.
+pub fn members(entry: &Entry, words: &str) -> String {
+    let mut json = Json::new();
     json.field_str("path", &entry.path).key("args").begin_array();
     for arg in &entry.args {
         json.string(arg);
     }
-    json.end_array().key("env").begin_array().string(&mark);
+    json.end_array().key("env").begin_array().string(&[marked!(), words].concat());
     for variable in &entry.env {
         json.string(variable);
     }
     json.end_array();
+    String::from_utf8(json.into_bytes()).unwrap_or_default()
 }
 
 /// Puts our entries in: `start` into `stage` and `stop` into `poststop`. Those that are there already must have been taken
@@ -218,35 +218,32 @@ pub fn insert(text: &[u8], stage: &str, start: &Entry, stop: &Entry, words: &str
     let (hooks, of_hooks) = made(&mut text, root, "hooks", "{}", " hooks")?;
     for (stage, entry, last) in [("poststop", stop, false), (stage, start, true)] {
         let (array, of_stage) = made(&mut text, hooks, stage, "[]", " stage")?;
-        let mut json = Json::new();
-        json.begin_object();
-        write_entry(&mut json, entry, &[words, &of_hooks, &of_stage].concat());
-        json.end_object();
-        text = put(&text, array, last, json.as_bytes())?;
+        let piece = ["{", &members(entry, &[words, &of_hooks, &of_stage].concat()), "}"].concat();
+        text = put(&text, array, last, piece.as_bytes())?;
     }
     Ok(text)
 }
 
-/// Shows the entries of all stages that one of ours may be in, if there is an object `hooks`.
-fn entries(text: &[u8], visit: &mut dyn FnMut(&'static str, Item, Entry)) -> Result<()> {
+/// The first entry of ours: its stage, itself, its mark.
+fn ours(text: &[u8]) -> Result<Option<(&'static str, Item, String)>> {
     let Some(hooks) = member(text, root(text)?, "hooks")?.filter(|hooks| text.get(hooks.value) == Some(&b'{')) else {
-        return Ok(());
+        return Ok(None);
     };
+    let mut found = None;
     for stage in STAGES {
         let Some(array) = member(text, hooks.value, stage)? else { continue };
         match text.get(array.value) {
             Some(b'[') => each(text, array.value, &mut |_, item| {
-                let mut entry = Entry::default();
-                let text = text.get(item.value..item.end).unwrap_or_default();
-                // One that is not as it should be is the runtime's to refuse.
-                let _ = record::read(text, "", &mut entry);
-                visit(stage, item, entry);
+                let mark = text.get(item.value..item.end).and_then(mark_of);
+                if let Some(mark) = mark.filter(|_| found.is_none()) {
+                    found = Some((stage, item, mark.to_owned()));
+                }
             })?,
             Some(b'n') => {}
             _ => return Err(is_other(text, array, stage)),
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Takes a container away that has become empty, as the mark says of what it was before.
@@ -272,14 +269,7 @@ pub fn remove(text: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
     let mut text = text.to_vec();
     let mut first = None;
     for _ in 0..OURS_MAX {
-        let mut found = None;
-        entries(&text, &mut |stage, item, entry| {
-            let mark = entry.env.iter().find_map(|variable| variable.strip_prefix(MARK));
-            if let Some(mark) = mark.filter(|_| found.is_none()) {
-                found = Some((stage, item, mark.to_owned()));
-            }
-        })?;
-        let Some((stage, item, mark)) = found else { break };
+        let Some((stage, item, mark)) = ours(&text)? else { break };
         text = cut(&text, item);
         for (stage, word) in [(Some(stage), "stage"), (None, "hooks")] {
             let Some(mut item) = member(&text, root, "hooks")? else { continue };
@@ -292,16 +282,4 @@ pub fn remove(text: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
         first = first.or(Some(mark));
     }
     Ok((text, first))
-}
-
-/// Whether an entry calls us that carries no mark: one that somebody wrote by hand.
-pub fn is_called_by_hand(text: &[u8]) -> Result<bool> {
-    let mut found = false;
-    entries(text, &mut |_, _, entry| {
-        let is_marked = entry.env.iter().any(|variable| variable.starts_with(MARK));
-        found |= !is_marked
-            && matches!(&*entry.args, [name, hook, what, ..]
-                if name.ends_with("ftrace-analyzer") && hook == "hook" && matches!(&**what, "start" | "stop"));
-    })?;
-    Ok(found)
 }

@@ -59,10 +59,8 @@ pub struct Plan<'a> {
     pub start: Entry,
     /// What ends it.
     pub stop: Entry,
-    /// hooks.d: every container.
+    /// hooks.d: the hooks are called for every container, not only for those with our annotation.
     pub always: bool,
-    /// hooks.d: those with this annotation (of this value), instead of ours.
-    pub annotation: Option<(&'a str, Option<&'a str>)>,
     /// What stands before each path when files are written, for packagers; empty for this system.
     pub root: &'a str,
     /// The directory, if it is not the usual one.
@@ -213,17 +211,14 @@ impl Plan<'_> {
         if main.has_ours {
             return Err(Error::usage([&self.main_path(), " has a runtime runc-trace of its own"].concat()));
         }
-        Ok(documents::containerd(&main, version, &[self.dir_above(), "/ftrace-analyzer.json"].concat(), words))
+        Ok(documents::containerd(&main, version, &[self.dir_above(), "/ftrace-analyzer.json"].concat(), words)
+            .into_bytes())
     }
 
     /// What is put into the place of a bundle's config.json, and the mark that was in it.
     fn config(&self, before: &[u8], installs: bool) -> Result<(Vec<u8>, Option<String>)> {
         let (mut text, was) = edit::remove(before)?;
         if installs {
-            if !self.force && edit::is_called_by_hand(&text)? {
-                return Err(Error::usage("it calls hooks of ours already, without our mark")
-                    .hint("take them out, or have these put beside them with --force"));
-            }
             text = edit::insert(&text, self.stage, &self.start, &self.stop, "")?;
         }
         Ok((text, was))
@@ -244,9 +239,9 @@ impl Plan<'_> {
         let words = if dirs > 0 { [" dirs=", &dirs.to_string()].concat() } else { String::new() };
         Ok(match self.runtime {
             Runtime::Containerd => self.containerd(at == 0, &words)?,
-            Runtime::Cdi | Runtime::Docker => documents::cdi(self, &words),
-            _ if at == 0 => documents::hooks_d(self, &self.start, self.stage, &words),
-            _ => documents::hooks_d(self, &self.stop, "poststop", &words),
+            Runtime::Cdi | Runtime::Docker => documents::cdi(self, &words).into_bytes(),
+            _ if at == 0 => documents::hooks_d(self, &self.start, self.stage, &words).into_bytes(),
+            _ => documents::hooks_d(self, &self.stop, "poststop", &words).into_bytes(),
         })
     }
 }

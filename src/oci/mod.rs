@@ -6,6 +6,3 @@ mod state;
 
 pub use config::{parse_config, Config, CONFIG_MAX};
 pub use state::{parse_state, State, STATE_MAX};
-
-/// Annotations by which a container asks to be traced, or not; the second is the predecessor's.
-pub const TRACE_ANNOTATIONS: [&str; 2] = ["ftrace-analyzer/trace", "oci-ftrace-syscall-analyzer/trace"];
