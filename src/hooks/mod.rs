@@ -17,9 +17,10 @@ use documents::Main;
 use edit::{mark_of, Entry};
 
 /// Who starts containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Runtime {
     /// runc or crun itself, by the config.json of one bundle.
+    #[default]
     Bundle,
     /// Podman, by hooks.d.
     Podman,
@@ -49,7 +50,7 @@ const DIRS: &str =
     " /etc/containers/oci/hooks.d /usr/share/containers/oci/hooks.d /etc/cdi /etc/containerd/conf.d /etc/cdi";
 
 /// What is wanted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan<'a> {
     /// For whom.
     pub runtime: Runtime,
@@ -273,17 +274,13 @@ pub fn changes(plan: &Plan<'_>, installs: bool) -> Result<Vec<Change>> {
 /// containers do not start then.
 pub fn installed() -> (String, Option<String>) {
     let (mut told, mut missing) = (String::from("hooks:"), None);
-    for (name, path) in [
-        (" podman (", "/etc/containers/oci/hooks.d/ftrace-analyzer-start.json"),
-        (" crio (", "/usr/share/containers/oci/hooks.d/ftrace-analyzer-start.json"),
-        (" cdi (", "/etc/cdi/ftrace-analyzer.json"),
-        (" containerd (", "/etc/containerd/ftrace-analyzer.json"),
-    ] {
-        let Ok(change) = Change::read(path.to_owned()) else { continue };
-        if change.was.is_none() {
-            continue;
-        }
-        for part in [if told.ends_with(')') { "," } else { "" }, name, change.version(), ", ", path, ")"] {
+    for runtime in [Runtime::Podman, Runtime::Crio, Runtime::Cdi, Runtime::Containerd] {
+        let found = Plan { runtime, ..Plan::default() }.found().unwrap_or_default();
+        let Some(change) = found.first().filter(|change| change.was.is_some()) else { continue };
+        let name = words::nth(RUNTIMES, runtime as usize);
+        for part in
+            [if told.ends_with(')') { ", " } else { " " }, name, " (", change.version(), ", ", &change.path, ")"]
+        {
             told.push_str(part);
         }
         let text = String::from_utf8_lossy(change.before.as_deref().unwrap_or_default());
