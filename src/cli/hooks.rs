@@ -163,7 +163,10 @@ fn tell(args: &Args<'_>, changes: &[Change], notes: &[String], what: What) -> Re
     let as_json = args.has(Opt::Json);
     let mut json = Json::new();
     let mut text = String::new();
-    json.begin_object().field_u64("schema", 1).field_str("runtime", args.get(Opt::Runtime).unwrap_or_default());
+    json.begin_object()
+        .field_u64("schema", 1)
+        .field_str("type", "hooks")
+        .field_str("runtime", args.get(Opt::Runtime).unwrap_or_default());
     json.key("files").begin_array();
     for change in changes {
         let outcome = match (what, change.outcome()) {

@@ -269,7 +269,7 @@ pub fn remove(text: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
     let mut text = text.to_vec();
     let mut first = None;
     for _ in 0..OURS_MAX {
-        let Some((stage, item, mark)) = ours(&text)? else { break };
+        let Some((stage, item, mark)) = ours(&text)? else { return Ok((text, first)) };
         text = cut(&text, item);
         for (stage, word) in [(Some(stage), "stage"), (None, "hooks")] {
             let Some(mut item) = member(&text, root, "hooks")? else { continue };
@@ -281,5 +281,5 @@ pub fn remove(text: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
         }
         first = first.or(Some(mark));
     }
-    Ok((text, first))
+    Err(Error::limit("there are too many hooks of ours", OURS_MAX as u64))
 }
