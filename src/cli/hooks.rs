@@ -134,7 +134,7 @@ fn notes(plan: &Plan<'_>, args: &Args<'_>) -> Result<Vec<String>> {
         if !has(imports, &pattern)
             && !has(imports, &[dir, "/ftrace-analyzer.toml"].concat())
             && !is_below("\"")
-            && !is_below("'")
+            && !is_below("\x27")
         {
             let why = match main {
                 None => " is missing; containerd before 2.2 needs it, with the line",

@@ -71,8 +71,9 @@ pub fn read_main(text: &str) -> Main {
         let bare = words::trim(line);
         if bare.starts_with('[') && !in_imports && has(bare, "]") && !has(bare, ",") {
             in_tables = true;
-            in_cri = has(bare, "\"io.containerd.grpc.v1.cri\"") || has(bare, "'io.containerd.grpc.v1.cri'");
-            main.has_runc |= in_cri && [".runtimes.runc]", "\"runc\"]", "'runc']"].iter().any(|name| has(bare, name));
+            in_cri = has(bare, "\"io.containerd.grpc.v1.cri\"") || has(bare, "\x27io.containerd.grpc.v1.cri\x27");
+            main.has_runc |=
+                in_cri && [".runtimes.runc]", "\"runc\"]", "\x27runc\x27]"].iter().any(|name| has(bare, name));
             main.has_ours |= has(bare, ".runtimes.runc-trace");
         }
         if in_cri {
