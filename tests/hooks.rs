@@ -279,10 +279,7 @@ fn a_bundle_keeps_rights_and_bytes_and_tells_what_became_of_it() {
         std::os::unix::fs::chown(&config, Some(1234), Some(4321)).unwrap();
     }
     let out = hooks_do(&["install", "--runtime", "bundle", &bundle, "--binary", "/bin/sh"]).expect_code(0);
-    assert_eq!(
-        (out.stdout, out.stderr),
-        (format!("{config}: written\nnote: every other byte of config.json stays as it is.\n"), String::new())
-    );
+    assert_eq!((out.stdout, out.stderr), (format!("{config}: written\n"), String::new()));
     let installed = corner.read("config.json");
     let out = hooks_do(&["install", "--runtime", "bundle", &config, "--binary", "/bin/sh"]).expect_code(0);
     assert!(out.stdout.starts_with(&format!("{config}: installed already, unchanged\n")));
