@@ -71,9 +71,13 @@ pub fn mark_of(text: &[u8]) -> Option<&str> {
 
 /// An error about a place in the text.
 fn wrong(text: &[u8], at: usize, why: &str) -> Error {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    let (mut line, mut column) = (1, 1);
+    for byte in text.get(..at).unwrap_or(text) {
+        column += 1;
+        if *byte == b'\n' {
+            (line, column) = (line + 1, 1);
+        }
+    }
     Error::malformed([why, " at line ", &line.to_string(), ", column ", &column.to_string()].concat(), None)
 }
 
