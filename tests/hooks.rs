@@ -418,7 +418,8 @@ fn a_packager_gets_the_files_below_a_root_and_the_paths_in_them_without() {
         // print shows what install writes.
         let print: Vec<&str> = ["print"].iter().chain(&install[1..]).chain(&["--json"]).copied().collect();
         let printed = hooks_do(&print).expect_code(0).json().remove(0);
-        let state = if runtime == "docker" { "unchanged" } else { "written" };
+        // What one has is the other's, too.
+        let state = if matches!(runtime, "crio" | "docker") { "unchanged" } else { "written" };
         let told = hooks_do(&[&install[..], &["--json"]].concat()).expect_code(0).json().remove(0);
         for (file, shown) in told["files"].as_array().unwrap().iter().zip(printed["files"].as_array().unwrap()) {
             assert_eq!((&file["path"], &file["state"]), (&shown["path"], &json!(state)), "{runtime}");
@@ -434,8 +435,6 @@ fn a_packager_gets_the_files_below_a_root_and_the_paths_in_them_without() {
             "image/etc/cdi/ftrace-analyzer.json",
             "image/etc/containerd/conf.d/ftrace-analyzer.toml",
             "image/etc/containerd/ftrace-analyzer.json",
-            "image/etc/containers/oci/hooks.d/ftrace-analyzer-start.json",
-            "image/etc/containers/oci/hooks.d/ftrace-analyzer-stop.json",
             "image/usr/share/containers/oci/hooks.d/ftrace-analyzer-start.json",
             "image/usr/share/containers/oci/hooks.d/ftrace-analyzer-stop.json",
         ]

@@ -45,9 +45,10 @@ impl Runtime {
     }
 }
 
-/// Where their files lie, if nobody says otherwise. CRI-O reads no other directory than this by default.
+/// Where their files lie, if nobody says otherwise: what Podman and CRI-O read by default is one directory.
 const DIRS: &str =
-    " /etc/containers/oci/hooks.d /usr/share/containers/oci/hooks.d /etc/cdi /etc/containerd/conf.d /etc/cdi";
+    " /usr/share/containers/oci/hooks.d /usr/share/containers/oci/hooks.d /etc/cdi /etc/containerd/conf.d \
+                    /etc/cdi";
 
 /// What is wanted.
 #[derive(Debug, Default)]
@@ -274,10 +275,9 @@ pub fn changes(plan: &Plan<'_>, installs: bool) -> Result<Vec<Change>> {
 /// containers do not start then.
 pub fn installed() -> (String, Option<String>) {
     let (mut told, mut missing) = (String::from("hooks:"), None);
-    for runtime in [Runtime::Podman, Runtime::Crio, Runtime::Cdi, Runtime::Containerd] {
+    for (name, runtime) in [("hooks.d", Runtime::Podman), ("cdi", Runtime::Cdi), ("containerd", Runtime::Containerd)] {
         let found = Plan { runtime, ..Plan::default() }.found().unwrap_or_default();
         let Some(change) = found.first().filter(|change| change.was.is_some()) else { continue };
-        let name = words::nth(RUNTIMES, runtime as usize);
         for part in
             [if told.ends_with(')') { ", " } else { " " }, name, " (", change.version(), ", ", &change.path, ")"]
         {
