@@ -224,9 +224,12 @@ pub enum What {
 }
 
 /// Applies changes; those that were not reached stay as they are.
-fn apply(changes: &[Change]) -> Result<()> {
+fn apply(plan: &Plan<'_>, changes: &[Change]) -> Result<()> {
     for change in changes {
-        change.apply().map_err(|why| why.hint("it takes root; --into names another directory"))?;
+        change.apply().map_err(|why| match plan.runtime {
+            Runtime::Bundle => why,
+            _ => why.hint("it takes root; --into names another directory"),
+        })?;
     }
     Ok(())
 }
@@ -237,7 +240,7 @@ pub fn main(args: &Args<'_>, what: What) -> Result<u8> {
     let changes = hooks::changes(&plan, what != What::Remove)?;
     let notes = if what == What::Remove { Vec::new() } else { notes(&plan, args)? };
     if what != What::Print {
-        apply(&changes)?;
+        apply(&plan, &changes)?;
     }
     tell(args, &changes, &notes, what).map(|()| exit::OK)
 }
