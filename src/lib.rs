@@ -39,5 +39,7 @@ pub mod recorder;
 pub mod report;
 pub mod seccomp;
 
+pub mod serve;
+
 // 5 the surface
 pub mod cli;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each `--help` there is, as the words in front of it; the first is the top level.
-const HELPS: [&str; 21] = [
+const HELPS: [&str; 22] = [
     "",
     "hook",
     "hook start",
@@ -32,6 +32,7 @@ const HELPS: [&str; 21] = [
     "hooks remove",
     "doctor",
     "gc",
+    "serve",
 ];
 
 /// Paths that documents name before the change that brings them is merged.

@@ -8,13 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, lowest first. Within a layer modules may use one another, save where [`STRANGERS`] says otherwise.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["arch", "calendar", "error", "ids", "json", "record", "words"],
     &["format", "packed", "ringbuf", "syscalls"],
     &["proc", "sys", "tracefs"],
     &["oci", "recording", "tasks"],
     &["calls"],
     &["hooks", "recorder", "report", "seccomp"],
+    &["serve"],
     &["cli"],
 ];
 

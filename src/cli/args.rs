@@ -12,7 +12,7 @@ use super::verbs::{Grammar, COMMAND};
 use crate::arch::Arch;
 use crate::error::{Error, Quoted, Result};
 use crate::proc;
-use crate::recorder::{Mode, RecordOptions, Strings, DIR_DEFAULT, MAX_SIZE_DEFAULT};
+use crate::recorder::{default_dir, Mode, RecordOptions, Strings, MAX_SIZE_DEFAULT};
 use crate::sys::variable;
 use crate::syscalls::{nearest_of, SyscallList};
 use crate::words::{nth, quoted};
@@ -50,6 +50,9 @@ pub enum Opt {
     Into,
     Root,
     Binary,
+    Listen,
+    Group,
+    Recordings,
     // From here on: without a value.
     ErrorsOnly,
     Strict,
@@ -76,8 +79,8 @@ const COUNT: usize = Opt::Json as usize + 1;
 pub const NAMES: &str = "\
     --mode --buffer-size-kb --max-size --max-age --max-total --name --strings --data --dir --syscalls \
     --if-annotation --report --output --color --format --pid --comm --since --until --min-duration --merge-log \
-    --runtime --no-new-privileges --base --why --seccomp --stage --into --root --binary --errors-only --strict --quiet --with-runtime \
-    --container-only --portable --args --force --always --json";
+    --runtime --no-new-privileges --base --why --seccomp --stage --into --root --binary --listen --group --recordings \
+    --errors-only --strict --quiet --with-runtime --container-only --portable --args --force --always --json";
 
 /// The words behind a verb.
 #[derive(Debug)]
@@ -190,11 +193,12 @@ pub fn read<'a>(grammar: &Grammar, words: &'a [OsString]) -> Result<Option<(Args
     Ok(Some((args, at)))
 }
 
-/// Where recordings lie: `--dir`, else `FTRACE_ANALYZER_DIR`, else /var/lib/ftrace-analyzer.
+/// Where recordings lie: `--dir`, else `FTRACE_ANALYZER_DIR`, else /var/lib/ftrace-analyzer, for users a directory of their
+/// own in it.
 pub fn dir(args: &Args<'_>) -> PathBuf {
     match args.get(Opt::Dir) {
         Some(word) => word.into(),
-        None => variable("FTRACE_ANALYZER_DIR").map_or_else(|| DIR_DEFAULT.into(), PathBuf::from),
+        None => variable("FTRACE_ANALYZER_DIR").map_or_else(default_dir, PathBuf::from),
     }
 }
 
@@ -226,7 +230,7 @@ pub fn syscall_list(list: &str, arch: Arch) -> Result<SyscallList> {
 
 /// Kibibytes for each CPU. A sub-buffer of 64 KiB and one to read it with must fit, and no machine has more than 4 TiB
 /// to give.
-const BUFFER: Scale = Scale {
+pub const BUFFER: Scale = Scale {
     units: &[("", 1)],
     capitals: false,
     range: (128, 4_294_967_296),

@@ -60,6 +60,7 @@ fn target(label: String, container: ContainerMeta, mut pids: Vec<Pid>) -> Target
         init_pid,
         others: pids,
         starts_in_runtime: false,
+        asked: None,
     }
 }
 

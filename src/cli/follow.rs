@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::args::{Args, Opt};
 use super::out;
+use super::select::read_as_owner;
 use crate::error::{exit, Result};
 use crate::recorder::{find_running, running, Client, Reply, RunState, Spawned, DATA_NOTE, FILTER_NOTE};
 use crate::recording::{EndState, Meta, Recording, Tail};
@@ -107,7 +108,7 @@ pub fn tell_losses(dir: &Path) -> Result<()> {
     }
     tell_unfiltered(&meta);
     if meta.end_state() == EndState::Cut {
-        out::note(&format!("ftrace-analyzer: the recording is cut short: {}\n", meta.end_reason));
+        out::note(&format!("ftrace-analyzer: the recording is cut short: {}\n", out::shown(&meta.end_reason)));
     }
     Ok(())
 }
@@ -116,12 +117,13 @@ pub fn tell_losses(dir: &Path) -> Result<()> {
 pub fn tell_unfiltered(meta: &Meta) {
     let wanted = |note: &&String| [FILTER_NOTE, DATA_NOTE].iter().any(|begin| note.starts_with(begin));
     for note in meta.problems.iter().filter(wanted) {
-        out::note(&["ftrace-analyzer: ", note, "\n"].concat());
+        out::note(&["ftrace-analyzer: ", &out::shown(note), "\n"].concat());
     }
 }
 
 pub fn main(args: &Args<'_>) -> Result<u8> {
     let state = find_running(args.word.unwrap_or_default())?;
+    read_as_owner(Path::new(&state.recording));
     needs_events(&Recording::open(Path::new(&state.recording))?)?;
     let how = (args.has(Opt::WithRuntime), out::colour(args, Stdio::Out)?);
     let code = print(Path::new(&state.recording), Box::new(Stdio::Out), how, &mut || false)?;

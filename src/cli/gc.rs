@@ -15,24 +15,37 @@ pub fn main(args: &Args<'_>) -> Result<u8> {
     let mut text = String::new();
     let mut tell = |before: &str, names: &[String], after: &str| {
         for name in names {
-            for part in [before, name, after, "\n"] {
+            for part in [before, &out::shown(name), after, "\n"] {
                 text.push_str(part);
             }
         }
     };
     tell("completed the recording ", &swept.recordings, " of a killed recorder");
-    tell("marked the recording ", &recorder::close_dead(&base)?, " as cut: the machine went down");
+    let (mut closed, mut removed, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    // One user's directory keeps nobody from the next one's.
+    recorder::for_each_dir(&base, &mut |dir| {
+        let done = recorder::close_dead(dir).and_then(|names| {
+            closed.extend(names);
+            recorder::apply_limits(dir, max_total, max_age)
+        });
+        match done {
+            Ok(names) => removed.extend(names),
+            Err(why) => failed.push(why),
+        }
+    });
+    tell("marked the recording ", &closed, " as cut: the machine went down");
     tell("removed the tracing instance of ", &swept.instances, "");
     for state in swept.states.iter().filter(|state| !swept.recordings.contains(state)) {
         tell("removed the running state ", core::slice::from_ref(state), "");
     }
-    tell("removed the recording ", &recorder::apply_limits(&base, max_total, max_age)?, "");
-    if text.is_empty() && swept.problems.is_empty() {
+    tell("removed the recording ", &removed, "");
+    let problems = || swept.problems.iter().chain(&failed);
+    if text.is_empty() && problems().next().is_none() {
         text.push_str("nothing to clean up\n");
     }
     out::print(text.as_bytes())?;
-    for problem in &swept.problems {
+    for problem in problems() {
         out::complain("gc", problem);
     }
-    Ok(if swept.problems.is_empty() { exit::OK } else { exit::FAILED })
+    Ok(if problems().next().is_none() { exit::OK } else { exit::FAILED })
 }

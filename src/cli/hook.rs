@@ -14,6 +14,7 @@ use crate::oci::{parse_config, parse_state, State, CONFIG_MAX, STATE_MAX};
 use crate::proc;
 use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, RecordOptions, Target};
 use crate::recording::{read_bounded, ContainerMeta, EndState, Recording};
+use crate::serve;
 use crate::sys::{self, Stdio};
 use crate::words::beginning;
 
@@ -189,7 +190,14 @@ pub fn start(args: &Args<'_>) -> Result<()> {
         init_pid,
         others: Vec::new(),
         starts_in_runtime: true,
+        asked: None,
     };
+    if !proc::is_root() && serve::is_there() {
+        return match args.get(Opt::Dir) {
+            Some(dir) => Err(bad_value(Opt::Dir, dir, "is not for users: the helper has a directory for each")),
+            None => serve::ask(target, &options).map(|_| ()).map_err(|why| named(why, &state)),
+        };
+    }
     recorder::spawn(&target, &options).map(|_| ()).map_err(|why| named(why, &state))
 }
 

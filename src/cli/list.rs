@@ -10,13 +10,24 @@ use std::path::{Path, PathBuf};
 use super::args::{self, Args, Opt};
 use super::{out, select, units};
 use crate::calendar::Utc;
-use crate::error::{exit, Result};
+use crate::error::{exit, Error, Result};
 use crate::format::Event;
 use crate::ids::Pid;
 use crate::json::{push_u64, Json};
-use crate::recorder::{running, RunState};
-use crate::recording::{list_recordings, CallCounts, EndState, Item, Meta, Recording, Tail};
-use crate::sys::{read_text, realtime_ns};
+use crate::proc::is_root;
+use crate::recorder::{for_each_dir, running, RunState};
+use crate::recording::{list_recordings, read_bounded, CallCounts, EndState, Item, Meta, Recording, Tail};
+use crate::sys::{self, realtime_ns};
+use crate::words::beginning;
+
+/// Largest file of counts, in bytes: five numbers.
+const KEPT_MAX: usize = 256;
+
+/// Largest recording of a user that is read to count it for root, in bytes: its owner can make a file of any size.
+const OTHERS_MAX: u64 = 1 << 30;
+
+/// Most characters of a cell.
+const CELL_MAX: usize = 240;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,19 +41,24 @@ struct Tally {
 /// Counts a recording, or takes what was counted before.
 fn tally(dir: &Path, meta: &Meta, finished: bool) -> Result<Tally> {
     let kept = dir.join("counts");
+    let _owner = sys::as_owner();
     let recording = Recording::open(dir)?;
     let mut bytes = recording.bytes();
     if let (true, Some(arch)) = (meta.counts_only(), meta.arch()) {
-        bytes = dir.join(CallCounts::FILE).metadata().map_or(0, |file| file.len());
+        bytes = sys::status(&dir.join(CallCounts::FILE)).map_or(0, |file| file.size);
         let counts = CallCounts::load(dir)?;
         let calls = counts.calls(arch).iter().fold(counts.others, |sum, call| sum.saturating_add(call.calls));
         let lost = counts.dropped + if meta.stats.is_empty() { counts.lost } else { meta.lost() };
         return Ok(Tally { tasks: counts.tasks, calls: if counts.started { calls } else { 0 }, lost, bytes });
     }
     if finished {
-        if let Some(tally) = read_text(&kept).ok().as_deref().and_then(|text| parse_kept(text, bytes)) {
+        let text = read_bounded(&kept, KEPT_MAX).ok();
+        if let Some(tally) = text.and_then(|text| parse_kept(core::str::from_utf8(&text).ok()?, bytes)) {
             return Ok(tally);
         }
+    }
+    if sys::owner().0 != 0 && bytes > OTHERS_MAX {
+        return Err(Error::limit("a user's recording is too large to be counted: bytes", OTHERS_MAX));
     }
     let mut tasks: Vec<Pid> = meta.tasks.iter().map(|task| task.tid).collect();
     tasks.sort_unstable();
@@ -88,23 +104,26 @@ fn parse_kept(text: &str, bytes: u64) -> Option<Tally> {
 }
 
 /// Columns of the table.
-const COLUMNS: usize = 11;
+const COLUMNS: usize = 12;
 const HEAD: [&str; COLUMNS] =
-    ["RECORDING", "STATE", "POD", "ONLY", "MODE", "START (UTC)", "DURATION", "TASKS", "CALLS", "LOST", "SIZE"];
+    ["RECORDING", "STATE", "USER", "POD", "ONLY", "MODE", "START (UTC)", "DURATION", "TASKS", "CALLS", "LOST", "SIZE"];
+/// The column that is shown only if one of the recordings is a user's, and root looks.
+const USER: usize = 2;
 /// The column that is shown only if one of the recordings is of a pod.
-const POD: usize = 2;
+const POD: usize = 3;
 /// The column that is shown only if one of the recordings was limited to some calls.
-const ONLY: usize = 3;
+const ONLY: usize = 4;
 /// The column that is shown only if one of the recordings is not of mode continuous.
-const MODE: usize = 4;
+const MODE: usize = 5;
 /// From this column on cells are numbers and stand to the right.
-const NUMBERS: usize = 6;
+const NUMBERS: usize = 7;
 
 /// What is shown: a table's cells row by row, or lines of JSON.
 struct Rows {
     shown: Vec<PathBuf>,
     cells: Vec<String>,
     json: Option<Json>,
+    has_users: bool,
     has_pods: bool,
     has_limited: bool,
     has_modes: bool,
@@ -127,6 +146,7 @@ impl Rows {
         let duration = ended.saturating_sub(started);
         let tally = tally(dir, meta, !is_live)?;
         self.shown.push(dir.to_owned());
+        let (user, _) = sys::owner();
         let unit = select::unit(dir);
         let container = &meta.container;
         if let Some(json) = &mut self.json {
@@ -140,9 +160,15 @@ impl Rows {
             json.field_u64("lost", tally.lost).field_u64("bytes", tally.bytes);
             json.field_str("mode", &meta.options.mode);
             json.field_str("syscalls_recorded", &meta.options.syscalls);
-            json.field_bool("errors_only", meta.options.errors_only).end_object().newline();
+            json.field_bool("errors_only", meta.options.errors_only);
+            if user != 0 {
+                json.field_u64("user", u64::from(user));
+            }
+            json.end_object().newline();
             return Ok(());
         }
+        self.has_users |= user != 0;
+        let user = if user == 0 { "-".to_owned() } else { user.to_string() };
         let mut pod = "-".to_owned();
         if !container.pod.is_empty() {
             self.has_pods = true;
@@ -159,12 +185,35 @@ impl Rows {
         let mode = meta.options.mode.clone();
         self.has_modes |= mode != "continuous";
         let start = Utc::from_unix(started / 1_000_000_000).to_string();
-        self.cells.extend([unit, state.to_owned(), pod, only, mode, start, units::show_duration(duration)]);
+        self.cells.extend([unit, state.to_owned(), user, pod, only, mode, start, units::show_duration(duration)].map(
+            |cell| {
+                // Whoever made the recording may have written anything.
+                out::shown(beginning(&cell, CELL_MAX))
+            },
+        ));
         for number in [tally.tasks, tally.calls, tally.lost] {
             self.cells.push(number.to_string());
         }
         self.cells.push(units::show_size(tally.bytes));
         Ok(())
+    }
+
+    /// Adds those of one directory; what cannot be read is told.
+    fn add_all(&mut self, all: &[(PathBuf, Result<Box<Meta>>)], live: &[RunState], code: &mut u8) {
+        for (dir, meta) in all {
+            let told = match meta {
+                Ok(meta) => self.add(dir, meta, live).err(),
+                Err(error) => {
+                    out::complain("list", error);
+                    *code = exit::FAILED;
+                    continue;
+                }
+            };
+            if let Some(error) = told {
+                out::complain("list", &error);
+                *code = exit::FAILED;
+            }
+        }
     }
 
     /// Columns as wide as their widest cell.
@@ -179,7 +228,8 @@ impl Rows {
         let head = HEAD.map(str::to_owned);
         for row in core::iter::once(head.as_slice()).chain(self.cells.chunks(COLUMNS)) {
             for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
-                if (index == POD && !self.has_pods)
+                if (index == USER && !self.has_users)
+                    || (index == POD && !self.has_pods)
                     || (index == ONLY && !self.has_limited)
                     || (index == MODE && !self.has_modes)
                 {
@@ -209,40 +259,43 @@ fn push_blanks(text: &mut String, count: usize) {
 pub fn main(args: &Args<'_>) -> Result<u8> {
     let live = running();
     let base = args::dir(args);
+    let mut code = exit::OK;
     let mut rows = Rows {
         shown: Vec::new(),
         cells: Vec::new(),
         json: args.has(Opt::Json).then(Json::new),
+        has_users: false,
         has_pods: false,
         has_limited: false,
         has_modes: false,
     };
-    let mut code = exit::OK;
-    for (dir, meta) in &list_recordings(&base)? {
-        let added = match meta {
-            Ok(meta) => rows.add(dir, meta, &live),
-            Err(error) => {
-                out::complain("list", error);
-                code = exit::FAILED;
-                continue;
-            }
-        };
-        if let Err(error) = added {
+    for_each_dir(&base, &mut |dir| {
+        let told = list_recordings(dir).map(|all| rows.add_all(&all, &live, &mut code));
+        if let Err(error) = told {
             out::complain("list", &error);
             code = exit::FAILED;
         }
-    }
+    });
     // Recordings that run elsewhere than in --dir.
     for state in &live {
         let dir = Path::new(&state.recording);
         if !rows.shown.iter().any(|shown| shown == dir) {
+            // Only root reads as somebody else.
+            if is_root() {
+                sys::set_owner(state.owner, state.group);
+            }
             if let Ok(meta) = Recording::read_meta(dir) {
                 let _ = rows.add(dir, &meta, &live);
+            }
+            if is_root() {
+                sys::set_owner(0, 0);
             }
         }
     }
     if let Some(json) = &rows.json {
         out::print(json.as_bytes())?;
+    } else if rows.shown.is_empty() && code != exit::OK {
+        // What there was could not be read.
     } else if rows.shown.is_empty() {
         let text = format!("no recordings in {}; ftrace-analyzer run -- COMMAND makes one\n", base.display());
         out::print(text.as_bytes())?;

@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod seccomp;
 mod select;
+mod serve;
 mod stop;
 mod units;
 mod verbs;
@@ -78,6 +79,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Verb::HooksRemove => hooks::main(&args, hooks::What::Remove),
         Verb::Doctor => doctor::main(&args),
         Verb::Gc => gc::main(&args),
+        Verb::Serve => serve::main(&args),
     };
     finish(grammar.name, result)
 }

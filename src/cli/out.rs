@@ -12,6 +12,7 @@ use nix::sys::stat::Mode;
 use super::args::{bad_value, Args, Opt};
 use crate::error::{Error, Result};
 use crate::sys::{self, Stdio};
+use crate::words::breaks;
 
 /// Writes to standard output.
 pub fn print(bytes: &[u8]) -> Result<()> {
@@ -31,14 +32,24 @@ pub fn note(text: &str) {
     let _ = Stdio::Err.write_all(text.as_bytes());
 }
 
+/// A text with what could break the line or the terminal replaced: names of files, and what stands in them, may be somebody
+/// else's.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for char in text.chars() {
+        shown.push(if breaks(char) { '?' } else { char });
+    }
+    shown
+}
+
 /// The two lines of an error.
 pub fn complain(verb: &str, error: &Error) {
     let mut text = String::from("ftrace-analyzer: ");
-    for part in [verb, if verb.is_empty() { "" } else { ": " }, &error.to_string(), "\n"] {
+    for part in [verb, if verb.is_empty() { "" } else { ": " }, &shown(&error.to_string()), "\n"] {
         text.push_str(part);
     }
     if let Some(hint) = error.remedy() {
-        for part in ["hint: ", hint, "\n"] {
+        for part in ["hint: ", &shown(hint), "\n"] {
             text.push_str(part);
         }
     }
@@ -50,9 +61,10 @@ pub fn create_private(path: &Path) -> io::Result<File> {
     sys::open(path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW)
 }
 
-/// Writes a small private file.
+/// Writes a small private file; what stands in its place and is none holds nobody up.
 pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    create_private(path)?.write_all(text)
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    sys::open(path, flags)?.write_all(text)
 }
 
 /// Whether text on `to` is to have colours: as `--color` says, else on a terminal that has them. `NO_COLOR` is that of

@@ -113,6 +113,7 @@ fn trace(args: &Args<'_>, options: &RecordOptions, colour: bool, command: &[OsSt
         init_pid: held.pid,
         others: Vec::new(),
         starts_in_runtime: true,
+        asked: None,
     };
     let recorder = recorder::spawn(&target, options)?;
     // From here on Ctrl-C is for the command; we go on until it has ended.

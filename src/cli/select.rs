@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::proc::is_root;
+use crate::recorder::for_each_dir;
 use crate::recording::list_recordings;
 use crate::sys;
 
@@ -27,8 +29,33 @@ pub fn find_container(base: &Path, id: &str) -> Result<PathBuf> {
         .ok_or_else(|| Error::not_found(format!("a recording of {id} in {}", base.display())))
 }
 
-/// The recording that `wanted` means, among those below `base`; the newest of several with the same name.
+/// The recording that `wanted` means, among those below `base`; the newest of several with the same name. For root also
+/// among those of users; one that is somebody else's is read with his rights from then on.
 pub fn find_recording(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
+    let mut found = None;
+    for_each_dir(base, &mut |dir| match (&found, wanted) {
+        (None, _) => found = Some(find(dir, wanted)),
+        (Some(Err(why)), Some(_)) if why.kind() == Kind::NotFound => {
+            let there = find(dir, wanted);
+            if there.is_ok() {
+                found = Some(there);
+            }
+        }
+        _ => {}
+    });
+    let dir = found.unwrap_or_else(|| Err(Error::not_found("a recording")))?;
+    read_as_owner(&dir);
+    Ok(dir)
+}
+
+/// Has root read a recording with the rights of whoever owns it, from now on: what lies in it may be links and worse.
+pub fn read_as_owner(dir: &Path) {
+    if let Some(owner) = sys::status(dir).ok().filter(|status| status.user != 0 && is_root()) {
+        sys::set_owner(owner.user, owner.group);
+    }
+}
+
+fn find(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
     if let Some(path) = wanted.map(Path::new) {
         let is_one = sys::status(&path.join("meta.json")).is_ok_and(|file| file.is_file());
         if is_one || (wanted.is_some_and(|name| name.contains('/')) && sys::is_dir(path)) {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::args::Args;
+use super::select::read_as_owner;
 use super::{out, units};
 use crate::error::{exit, Error, Result};
 use crate::recorder::{end_recorder, find_running};
@@ -14,6 +15,7 @@ const PATIENCE: u64 = 60_000;
 
 pub fn main(args: &Args<'_>) -> Result<u8> {
     let running = find_running(args.word.unwrap_or_default())?;
+    read_as_owner(Path::new(&running.recording));
     if !end_recorder(&running, PATIENCE)? {
         let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
         return Err(Error::sys(format!("end the recording {}", running.unit()), late));
@@ -33,9 +35,10 @@ pub fn closing_line(dir: &Path) -> Result<u8> {
         written += counts.hits + counts.dropped;
     }
     let size = units::show_size(recording.bytes());
-    let mut text = format!("{}: {written} events, {lost} lost, {size}: {}\n", dir.display(), meta.end_reason);
+    let mut text =
+        format!("{}: {written} events, {lost} lost, {size}: {}\n", dir.display(), out::shown(&meta.end_reason));
     for problem in &meta.problems {
-        text.push_str(&format!("  {problem}\n"));
+        text.push_str(&format!("  {}\n", out::shown(problem)));
     }
     out::note(&text);
     // In flight mode the kernel is meant to overwrite what is old.

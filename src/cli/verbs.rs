@@ -35,6 +35,7 @@ pub enum Verb {
     HooksRemove,
     Doctor,
     Gc,
+    Serve,
 }
 
 /// The word of a verb whose words from the first that is no option on are another program's command line.
@@ -79,7 +80,7 @@ const fn row(verb: Verb, name: &'static str, options: &'static str, word: &'stat
 }
 
 /// All of them. `tests/tables/generate` puts the texts of `src/cli/help/` in this order.
-pub static VERBS: [Grammar; 21] = [
+pub static VERBS: [Grammar; 22] = [
     row(Verb::Top, "", "", ""),
     row(Verb::Hook, "hook", "", ""),
     row(Verb::HookStart, "hook start", record!(" --if-annotation --strict"), ""),
@@ -117,6 +118,7 @@ pub static VERBS: [Grammar; 21] = [
     row(Verb::HooksRemove, "hooks remove", "--runtime --into --root --json", "[<bundle>]"),
     row(Verb::Doctor, "doctor", "--json --dir", ""),
     row(Verb::Gc, "gc", "--max-total --max-age --dir", ""),
+    row(Verb::Serve, "serve", "--listen --group --recordings --max-total --max-size --buffer-size-kb --dir", ""),
 ];
 
 fn of(verb: Verb) -> &'static Grammar {

@@ -4,6 +4,7 @@
 //!
 //! Source: proc(5), proc_pid_stat(5); kernel fs/proc/array.c.
 
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -12,7 +13,7 @@ use nix::fcntl::OFlag;
 
 use crate::arch::{Abi, Arch};
 use crate::ids::Pid;
-use crate::sys::{exists, numbers, open, read_link, read_text, value_of};
+use crate::sys::{self, exists, numbers, open, read_link, read_text, value_of};
 use crate::words::{behind_last, next_part, number, split_once, trim};
 
 /// Fields of /proc/PID/stat that we use.
@@ -192,6 +193,56 @@ pub fn in_initial_pid_namespace() -> bool {
     read_link(Path::new("/proc/self/ns/pid")).map_or(true, |link| link == "pid:[4026531836]")
 }
 
+/// A process's user namespace, open.
+fn user_namespace(pid: Pid) -> std::io::Result<File> {
+    open(Path::new(&format!("/proc/{pid}/ns/user")), OFlag::O_RDONLY)
+}
+
+/// Whether a process is in a user namespace that this user made, or in one below: there he may do with it what he likes,
+/// also trace it. Never of one in the machine's own namespace, whoever runs it: it may be a set-uid program. An error
+/// where the kernel does not tell (before 4.11), or where the process is gone.
+pub fn is_within_users(pid: Pid, user: u32) -> std::io::Result<bool> {
+    let mut namespace = user_namespace(pid)?;
+    // The machine's own was made by user 0.
+    while sys::owner_of_namespace(&namespace)? != user || user == 0 {
+        match sys::parent_of_namespace(&namespace) {
+            Ok(parent) => namespace = parent,
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether this process may have the machine's tracefs and the directories of root: user 0 of the machine, or a recorder,
+/// which only looks like its recording's owner. User 0 of another user namespace is an ordinary user: that of the machine
+/// has a fixed inode (include/linux/proc_ns.h PROC_USER_INIT_INO).
+pub fn is_root() -> bool {
+    let is_machines = || read_link(Path::new("/proc/self/ns/user")).map_or(true, |link| link == "user:[4026531837]");
+    sys::owner().0 != 0 || (nix::unistd::geteuid().is_root() && is_machines())
+}
+
+/// This process's user in the numbers of the namespace above its own: in a container engine's user namespace the one who
+/// started the engine (user_namespaces(7), uid_map).
+pub fn outer_user() -> u32 {
+    let me = u64::from(nix::unistd::geteuid().as_raw());
+    outer_id(&read_text(Path::new("/proc/self/uid_map")).unwrap_or_default(), me) as u32
+}
+
+/// What an id is outside by the text of a uid_map.
+fn outer_id(map: &str, id: u64) -> u64 {
+    let mut rest = map;
+    while let Some(line) = next_part(&mut rest, "\n") {
+        let mut numbers = line.split_ascii_whitespace().filter_map(number);
+        let (Some(inside), Some(outside), Some(count)) = (numbers.next(), numbers.next(), numbers.next()) else {
+            continue;
+        };
+        if let Some(at) = id.checked_sub(inside).filter(|at| *at < count) {
+            return outside.saturating_add(at);
+        }
+    }
+    id
+}
+
 /// The machine's architecture, node name, release and version (uname(2)).
 pub fn uname() -> (Option<Arch>, String, String, String, String) {
     match nix::sys::utsname::uname() {
@@ -225,6 +276,22 @@ mod tests {
         let me = std::process::id() as Pid;
         assert!(runs_program_of(me, me));
         assert!(!runs_program_of(4_194_305, me));
+    }
+
+    #[test]
+    fn users_of_a_user_namespace_are_others_outside() {
+        let map = "         0       1000          1\n         1     100000      65536\n";
+        assert_eq!([0, 1, 65_536, 65_537].map(|id| outer_id(map, id)), [1000, 100_000, 165_535, 65_537]);
+        assert_eq!((outer_id("0 0 4294967295", 7), outer_id("", 7), outer_id("x\n1 2\n7 9 1", 7)), (7, 7, 9));
+    }
+
+    #[test]
+    fn a_process_of_the_machines_own_user_namespace_is_no_users() {
+        let me = std::process::id() as Pid;
+        for user in [0, 1000, nix::unistd::geteuid().as_raw()] {
+            assert!(!is_within_users(me, user).unwrap());
+        }
+        assert!(is_within_users(4_194_305, 1000).is_err());
     }
 
     #[test]

@@ -79,10 +79,20 @@ fn short_path(dir: &Path) -> Result<(File, String)> {
     Ok((handle, path))
 }
 
-/// The recorder's listening socket.
-pub fn listen(state: &RunState) -> Result<File> {
-    let (_dir, path) = short_path(&state.dir)?;
-    let shown = state.dir.join("control");
+/// The recorder's listening sockets: root's, and in the recording's directory that of its owner. Of two, because nobody but
+/// root can put something else in the place of the first.
+pub fn listen(state: &RunState) -> Result<Vec<File>> {
+    let mut listeners = vec![listen_in(&state.dir)?];
+    if state.owner != 0 {
+        let _owner = sys::as_owner();
+        listeners.push(listen_in(Path::new(&state.recording))?);
+    }
+    Ok(listeners)
+}
+
+fn listen_in(dir: &Path) -> Result<File> {
+    let (_dir, path) = short_path(dir)?;
+    let shown = dir.join("control");
     let listener = sys::listen(&path).map_err(|why| Error::io("bind", &shown, why))?;
     sys::make_private(&shown).map_err(|why| Error::io("prepare", &shown, why))?;
     Ok(listener)

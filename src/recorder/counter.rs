@@ -17,6 +17,7 @@ use crate::format::{is_again, Event, Joined, Schema, Seen};
 use crate::ids::{Pid, SyscallNr, Timestamp};
 use crate::proc;
 use crate::recording::{CallCounts, Formats, Meta, FORMAT_VERSION};
+use crate::sys;
 use crate::syscalls::{number, PRIVATE_CALLS};
 use crate::tracefs::{parse_hist, Instance};
 use crate::words::split_once;
@@ -349,11 +350,12 @@ impl Counter {
             }
     }
 
-    /// Brings the counts up to date and writes them into a directory.
-    pub fn save(&mut self, instance: &Instance, dir: &Path) -> Result<()> {
+    /// Brings the counts up to date and writes them into a directory; into that of the recording with its owner's rights.
+    pub fn save(&mut self, instance: &Instance, dir: &Path, is_recording: bool) -> Result<()> {
         if self.hist {
             self.read_histograms(instance)?;
         }
+        let _owner = is_recording.then(sys::as_owner);
         self.counts.save(dir)
     }
 }

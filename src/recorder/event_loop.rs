@@ -88,8 +88,10 @@ struct Loop {
 impl Session {
     /// Records until the end and leaves a finished recording. What went wrong on the way is in its meta.json.
     pub fn run(mut self) -> Ending {
-        // The buffers must not fill while somebody else has the processor.
-        sys::lower_nice(RECORDER_NICE);
+        // The buffers must not fill while somebody else has the processor; but how much of it a user has is not his to say.
+        if self.state.owner == 0 {
+            sys::lower_nice(RECORDER_NICE);
+        }
         let now = sys::monotonic_ms();
         let mut state = Loop {
             signals: sys::signal_file().ok(),
@@ -183,7 +185,9 @@ impl Session {
                 watched += 1;
             }
         }
-        add(self.listener.as_fd());
+        for listener in &self.listeners {
+            add(listener.as_fd());
+        }
         if let Some(signals) = &state.signals {
             add(signals.as_fd());
         }
@@ -206,12 +210,14 @@ impl Session {
 
     /// Takes new connections; one too many is told so.
     fn accept(&self, state: &mut Loop) {
-        while let Ok(stream) = sys::accept(&self.listener) {
-            let mut connection = Connection::new(stream);
-            if state.connections.len() < CLIENTS_MAX {
-                state.connections.push(connection);
-            } else {
-                connection.send("busy\n");
+        for listener in &self.listeners {
+            while let Ok(stream) = sys::accept(listener) {
+                let mut connection = Connection::new(stream);
+                if state.connections.len() < CLIENTS_MAX {
+                    state.connections.push(connection);
+                } else {
+                    connection.send("busy\n");
+                }
             }
         }
     }
@@ -320,7 +326,7 @@ impl Session {
 
     /// Writes the counts into the recording, if it is one that counts.
     fn save_counts(&mut self) -> Result<(), Error> {
-        self.counter.as_deref_mut().map_or(Ok(()), |counter| counter.save(&self.instance, &self.store.dir))
+        self.counter.as_deref_mut().map_or(Ok(()), |counter| counter.save(&self.instance, &self.store.dir, true))
     }
 
     /// The same while it runs: memory or disk may be short just now.
@@ -338,7 +344,7 @@ impl Session {
             if state.uncounted && now - state.last_kept >= KEEP_EVERY {
                 (state.uncounted, state.last_kept) = (false, now);
                 // /run is in memory: nothing to wait for, and a failure costs no more than a kill would.
-                let _ = counter.save(&self.instance, &self.state.dir);
+                let _ = counter.save(&self.instance, &self.state.dir, false);
             }
         }
     }
@@ -434,7 +440,7 @@ impl Session {
         // Whoever connects from here on is told at once that there is nobody: removing the instance takes 100 ms, and
         // the container's poststop hook need not wait for it.
         drop(connections);
-        drop(self.listener);
+        drop(self.listeners);
         drop(self.drain);
         // Off before anything slow: while these events are on, every call of every task on the machine pays for it.
         let _ = self.instance.enable_event("raw_syscalls", "", false);

@@ -10,7 +10,7 @@ use super::counter::Counter;
 use super::drain::Drain;
 use super::event_loop::final_stats;
 use super::joins;
-use super::run_state::{all_states, running, RunState};
+use super::run_state::{all_states, dir_of_user, running, RunState, USERS};
 use super::session::{read_anchor, read_formats};
 use super::strings::release;
 use crate::error::{Error, Kind, Result};
@@ -93,8 +93,18 @@ pub fn close_dead(dir: &Path) -> Result<Vec<String>> {
 
 /// The newer of the counts that a dead recorder left in its recording and below /run.
 fn counts_left(dirs: [&Path; 2]) -> Option<Box<CallCounts>> {
-    let counts = dirs.map(CallCounts::load).into_iter().flatten().filter(|counts| counts.format_version > 0);
-    counts.max_by_key(|counts| counts.events)
+    let (user, group) = sys::owner();
+    let mut newest: Option<Box<CallCounts>> = None;
+    for (at, dir) in dirs.into_iter().enumerate() {
+        if at > 0 {
+            // That below /run is root's.
+            sys::set_owner(0, 0);
+        }
+        let counts = CallCounts::load(dir).ok().filter(|counts| counts.format_version > 0);
+        newest = newest.into_iter().chain(counts).max_by_key(|counts| counts.events);
+    }
+    sys::set_owner(user, group);
+    newest
 }
 
 fn drain_into(instance: &Instance, dir: &Path, kept: &Path, meta: &mut Meta) -> Result<()> {
@@ -104,7 +114,7 @@ fn drain_into(instance: &Instance, dir: &Path, kept: &Path, meta: &mut Meta) -> 
     if meta.counts_only() {
         let mut counter = Counter::new(meta, &read_formats(instance)?, cpus.len(), counts_left([dir, kept]))?;
         while counter.take(&mut drain, Timestamp::MAX)? > 0 {}
-        counter.save(instance, dir)?;
+        counter.save(instance, dir, true)?;
     }
     while drain.everything(&mut store)? > 0 {}
     if let (Some(cpu), 1) = (cpus.first(), meta.anchors.len()) {
@@ -116,9 +126,29 @@ fn drain_into(instance: &Instance, dir: &Path, kept: &Path, meta: &mut Meta) -> 
     Ok(())
 }
 
-/// Cleans up behind killed recorders.
+/// Does something with the directory of recordings, and if root asks with that of each user below it, with his rights.
+pub fn for_each_dir(base: &Path, job: &mut dyn FnMut(&Path)) {
+    job(base);
+    if !crate::proc::is_root() {
+        return;
+    }
+    for user in sys::numbers(&base.join(USERS), "").unwrap_or_default() {
+        let dir = dir_of_user(base, user as u32);
+        let Ok(status) = sys::status_of_link(&dir) else { continue };
+        if status.is_dir() && status.user == user as u32 && user != 0 {
+            sys::set_owner(status.user, status.group);
+            job(&dir);
+            sys::set_owner(0, 0);
+        }
+    }
+}
+
+/// Cleans up behind killed recorders; that is root's to do, also for users.
 pub fn sweep() -> Swept {
     let mut swept = Swept::default();
+    if !crate::proc::is_root() {
+        return swept;
+    }
     let tracefs = Tracefs::find();
     let (states, unreadable) = all_states();
     let mut in_use: Vec<String> = Vec::new();
@@ -130,6 +160,7 @@ pub fn sweep() -> Swept {
             in_use.push(state.instance);
             continue;
         }
+        sys::set_owner(state.owner, state.group);
         match salvage(tracefs.as_ref(), &state) {
             Ok(()) => swept.recordings.push(state.unit().to_owned()),
             // Its recording was removed, say.
@@ -139,6 +170,7 @@ pub fn sweep() -> Swept {
         state.withdraw();
         left.push(state.instance);
     }
+    sys::set_owner(0, 0);
     for dir in unreadable.iter().filter(|dir| !is_young(dir)) {
         match sys::remove_dir_with_files(dir) {
             Ok(()) => swept.states.push(dir.display().to_string()),
@@ -187,6 +219,7 @@ pub fn apply_limits(dir: &Path, max_total: u64, max_age_s: u64) -> Result<Vec<St
         let too_old = max_age_s > 0 && now.saturating_sub(ended) > max_age_s.saturating_mul(1_000_000_000);
         let too_much = max_total > 0 && total > max_total;
         if too_old || too_much {
+            let _owner = sys::as_owner();
             sys::remove_dir_with_files(&path).map_err(|why| Error::io("remove", &path, why))?;
             total = total.saturating_sub(bytes);
             removed.push(sys::last_part(&path));

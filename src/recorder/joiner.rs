@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use super::log::log;
 use super::run_state::{run_dir, RunState};
 use super::target::{cgroups_of, Target};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::format::JOIN;
 use crate::ids::Pid;
 use crate::proc;
@@ -34,13 +34,19 @@ pub(super) fn describe(state: &mut RunState, target: &Target) {
     }
     let of = |pid| proc::link(pid, "ns/mnt");
     let own = of(target.init_pid);
+    // What asked for the recording belongs to the runtime, as we do where nobody asked.
+    let runtime = target.asked.map_or(std::process::id() as Pid, |asked| asked.by);
     // A container may do without a mount namespace, and then has the machine's or that of its runtime.
-    if own != of(1) && own != of(std::process::id() as Pid) {
+    if own != of(1) && own != of(runtime) {
         state.mnt_ns = own;
+    }
+    // A user may put any process of his into a control group of his, and root's may look into his mounts.
+    if target.asked.is_some() {
+        state.user_ns = proc::link(target.init_pid, "ns/user");
     }
     state.cgroups = cgroups_of(target.init_pid, id);
     // Nor need it have a control group of its own: what the runtime, which our hook is a child of, is in is not.
-    let ours = proc::cgroups(std::process::id() as Pid);
+    let ours = proc::cgroups(runtime);
     state.cgroups.retain(|known| !is_within(&ours, known));
 }
 
@@ -62,9 +68,15 @@ impl RunState {
     }
 
     /// Whether a process with this mount namespace and these control groups is in the container.
-    pub(super) fn is_in(&self, mnt_ns: &str, cgroups: &str) -> bool {
+    pub(super) fn is_in(&self, pid: Pid, mnt_ns: &str, cgroups: &str) -> bool {
         let has_ns = !mnt_ns.is_empty() && mnt_ns == self.mnt_ns;
-        has_ns || self.cgroups.iter().any(|known| is_within(cgroups, known))
+        (has_ns || self.cgroups.iter().any(|known| is_within(cgroups, known))) && self.may_have(pid)
+    }
+
+    /// Whether a process may be recorded for whoever the recording is: a user gets none but what is in his container's user
+    /// namespace, which nothing leaves.
+    fn may_have(&self, pid: Pid) -> bool {
+        self.owner == 0 || (!self.user_ns.is_empty() && proc::link(pid, "ns/user") == self.user_ns)
     }
 }
 
@@ -72,7 +84,7 @@ impl RunState {
 pub(super) fn scan(tracefs: &Tracefs, states: &[RunState]) {
     for pid in proc::processes() {
         let (mnt_ns, cgroups) = (proc::link(pid, "ns/mnt"), proc::cgroups(pid));
-        for state in states.iter().filter(|state| state.is_in(&mnt_ns, &cgroups)) {
+        for state in states.iter().filter(|state| state.is_in(pid, &mnt_ns, &cgroups)) {
             join(tracefs, state, pid, false);
         }
     }
@@ -115,6 +127,14 @@ fn add(instance: &Instance, state: &RunState, tgid: Pid, told: bool) -> Result<(
     }
     instance.add_pids(&threads)?;
     drop(turn);
+    // The number may have become another's since we looked: nothing of that may be seen by who may not.
+    if !state.may_have(tgid) && proc::is_alive(tgid) {
+        instance.set_tracing(false)?;
+        return Err(Error::new(
+            Kind::Busy,
+            "its number was given to another one meanwhile; the recording ends here".into(),
+        ));
+    }
     for tid in &threads {
         if proc::stat(*tid).is_none() {
             take_back(instance, (*tid, tgid), inside, &comm)?;
@@ -194,15 +214,26 @@ mod tests {
             cgroups: vec!["4:memory:/pod/demo".into(), "0::/demo".into()],
             ..RunState::default()
         };
-        let is_in = |cgroups: &str| state.is_in("mnt:[8]", cgroups);
-        assert!(state.is_in("mnt:[7]", ""));
+        let is_in = |cgroups: &str| state.is_in(1, "mnt:[8]", cgroups);
+        assert!(state.is_in(1, "mnt:[7]", ""));
         assert!(is_in("5:cpu:/\n4:memory:/pod/demo\n"));
         assert!(is_in("4:memory:/pod/demo/below\n"));
         assert!(is_in("0::/demo\n"));
         for other in ["", "0::/\n", "0::/demo2\n", "5:memory:/pod/demo\n", "4:memory:/pod\n", "0::/x/demo\n"] {
             assert!(!is_in(other), "{other}");
         }
-        assert!(!RunState::default().is_in("", "0::/\n"));
+        assert!(!RunState::default().is_in(1, "", "0::/\n"));
         assert!(state.takes_joins() && !RunState::default().takes_joins());
+    }
+
+    #[test]
+    fn a_users_recording_has_what_is_in_his_user_namespace_and_nothing_else() {
+        let me = std::process::id() as Pid;
+        let mut state = RunState { mnt_ns: "mnt:[7]".into(), owner: 1000, ..RunState::default() };
+        assert!(!state.is_in(me, "mnt:[7]", ""), "where none is known there is none");
+        state.user_ns = proc::link(me, "ns/user");
+        assert!(state.is_in(me, "mnt:[7]", "") && !state.is_in(me, "mnt:[8]", ""));
+        state.user_ns = "user:[8]".into();
+        assert!(!state.is_in(me, "mnt:[7]", ""));
     }
 }

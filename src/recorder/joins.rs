@@ -268,7 +268,7 @@ impl Joins {
         let Some(tgid) = proc::thread_group(tid) else { return };
         let mnt_ns = proc::link(tgid, "ns/mnt");
         let cgroups = proc::cgroups(tgid);
-        if !self.states.iter().any(|state| state.is_in(&mnt_ns, &cgroups)) {
+        if !self.states.iter().any(|state| state.is_in(tgid, &mnt_ns, &cgroups)) {
             return;
         }
         let Some(stat) = proc::stat(tgid).filter(|stat| stat.state != 'Z') else { return };
@@ -282,7 +282,7 @@ impl Joins {
         let (tracefs, states) = (&self.tracefs, &self.states);
         let mut add = || {
             for state in states {
-                if state.is_in(&mnt_ns, &cgroups) {
+                if state.is_in(tgid, &mnt_ns, &cgroups) {
                     join(tracefs, state, tgid, true);
                 }
             }

@@ -32,12 +32,14 @@ pub use buffers::{best_buffers, DATA_MAX, DATA_MIN, DATA_NOTE};
 pub use control::{end_recorder, Client, Reply};
 pub use event_filter::FILTER_NOTE;
 pub use event_loop::Ending;
-pub use gc::{apply_limits, close_dead, sweep, Swept};
+pub use gc::{apply_limits, close_dead, for_each_dir, sweep, Swept};
 pub use log::log;
 pub use memory::{available_kb, buffer_kb, check_room, needed_kb, KERNEL_BUFFER_KB};
 pub use options::{Mode, RecordOptions, DIR_DEFAULT, MAX_SIZE_DEFAULT};
-pub use run_state::{find_container_recorder, find_running, run_dir, running, RunState};
+pub use run_state::{
+    default_dir, dir_of_user, find_container_recorder, find_running, run_dir, running, RunState, USERS,
+};
 pub use session::Session;
-pub use spawn::{spawn, Spawned};
+pub use spawn::{read_answer, record, spawn, Spawned};
 pub use strings::{best_strings, Strings};
-pub use target::{find_container, Origin, Target};
+pub use target::{find_container, Asked, Origin, Target};

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
+use super::options::DIR_DEFAULT;
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
@@ -25,10 +26,32 @@ const RUN_DIR: &str = "/run/ftrace-analyzer";
 /// Largest `state.json` read, in bytes; ours have some hundred.
 const STATE_FILE_MAX: usize = 64 << 10;
 
-/// Where running state lies: `FTRACE_ANALYZER_RUN_DIR` (for tests), else /run/ftrace-analyzer.
+/// Where running state lies: `FTRACE_ANALYZER_RUN_DIR` (for tests), else /run/ftrace-analyzer. That of a user's recordings
+/// lies there for root; for the user there is a copy in the recording's directory, so that he needs none that he could fill
+/// in /run, which is memory and everybody's.
 pub fn run_dir() -> PathBuf {
-    sys::variable("FTRACE_ANALYZER_RUN_DIR").map_or_else(|| RUN_DIR.into(), PathBuf::from)
+    let otherwise = || match proc::is_root() {
+        true => RUN_DIR.into(),
+        false => sys::variable("FTRACE_ANALYZER_DIR").map_or_else(default_dir, PathBuf::from),
+    };
+    sys::variable("FTRACE_ANALYZER_RUN_DIR").map_or_else(otherwise, PathBuf::from)
 }
+
+/// Where recordings lie unless something else is said: those of users apart.
+pub fn default_dir() -> PathBuf {
+    match proc::is_root() {
+        true => DIR_DEFAULT.into(),
+        false => dir_of_user(Path::new(DIR_DEFAULT), proc::outer_user()),
+    }
+}
+
+/// A user's directory below that of all recordings.
+pub fn dir_of_user(base: &Path, user: u32) -> PathBuf {
+    base.join(USERS).join(user.to_string())
+}
+
+/// The directory, below that of all recordings, that has one for each user.
+pub const USERS: &str = "users";
 
 /// A recorder as its `state.json` tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +76,12 @@ pub struct RunState {
     pub mnt_ns: String,
     /// The lines of /proc/PID/cgroup that name the container, likewise.
     pub cgroups: Vec<String>,
+    /// The user namespace that a process must be in to be taken for one that joined; empty for any.
+    pub user_ns: String,
+    /// The user whose recording this is, if it is not root's.
+    pub owner: u32,
+    /// His group.
+    pub group: u32,
     /// Where this was read from; not in the file.
     pub dir: PathBuf,
 }
@@ -68,6 +97,9 @@ record!(RunState {
     init_pid: I32,
     mnt_ns: Text,
     cgroups: Texts,
+    user_ns: Text,
+    owner: U32,
+    group: U32,
 });
 
 impl RunState {
@@ -86,27 +118,44 @@ impl RunState {
             init_pid: target.init_pid,
             mnt_ns: String::new(),
             cgroups: Vec::new(),
+            user_ns: String::new(),
+            owner: target.asked.map_or(0, |asked| asked.user),
+            group: target.asked.map_or(0, |asked| asked.group),
             dir: run_dir().join(unit),
         }
     }
 
-    /// Makes the directory and writes the file.
+    /// Makes the directory and writes the file, and its copy for an owner.
     pub fn publish(&mut self) -> Result<()> {
         make_run_dir()?;
         sys::make_dir(&self.dir).map_err(|why| Error::io("create", &self.dir, why.into()))?;
         let mut json = Json::new();
         record::write(&mut json, self).newline();
-        let path = self.dir.join("state.json");
-        let written = sys::open(&path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)
-            .and_then(|mut file| file.write_all(json.as_bytes()));
+        let write = |dir: &Path| {
+            let path = dir.join("state.json");
+            let written = sys::open(&path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)
+                .and_then(|mut file| file.write_all(json.as_bytes()));
+            written.map_err(|why| Error::io("write", &path, why))
+        };
+        let mut written = write(&self.dir);
+        if self.owner != 0 && written.is_ok() {
+            let _owner = sys::as_owner();
+            written = write(Path::new(&self.recording));
+        }
         written.map_err(|why| {
             self.withdraw();
-            Error::io("write", &path, why)
+            why
         })
     }
 
-    /// Removes the directory.
+    /// Removes the directory, and an owner's copy.
     pub fn withdraw(&self) {
+        if self.owner != 0 {
+            let _owner = sys::as_owner();
+            for file in ["control", "state.json"] {
+                let _ = sys::remove_file(&Path::new(&self.recording).join(file));
+            }
+        }
         for file in ["control", "state.json", CallCounts::FILE, CallCounts::NEXT] {
             let _ = sys::remove_file(&self.dir.join(file));
         }
@@ -177,12 +226,19 @@ pub fn running() -> Vec<RunState> {
 /// The running recorder of exactly this container: what a hook means, where a beginning or a command of that name would
 /// be somebody else's.
 pub fn find_container_recorder(id: &str) -> Option<RunState> {
-    running().into_iter().rfind(|state| state.container == id)
+    // Users may name their containers as they like.
+    let is_root = proc::is_root();
+    running().into_iter().rfind(|state| state.container == id && (state.owner == 0 || !is_root))
 }
 
 /// The running recorder that `wanted` names: container id or label, recording name, path, or a unique beginning of one.
 pub fn find_running(wanted: &str) -> Result<RunState> {
     let mut states = running();
+    // Root's own come first: users may name theirs alike.
+    let own = |state: &RunState| state.owner == 0 && (state.name == wanted || state.unit().starts_with(wanted));
+    if states.iter().any(own) {
+        states.retain(|state| state.owner == 0);
+    }
     let exact = |state: &RunState| state.name == wanted || state.unit() == wanted || state.recording == wanted;
     if let Some(at) = states.iter().rposition(exact) {
         return Ok(states.swap_remove(at));

@@ -51,7 +51,8 @@ pub struct Session {
     pub(super) meta: Box<Meta>,
     pub(super) meta_file: MetaFile,
     pub(super) state: RunState,
-    pub(super) listener: File,
+    /// The control socket; of a user's recording there are two.
+    pub(super) listeners: Vec<File>,
     pub(super) mode: Mode,
     /// In modes that only count.
     pub(super) counter: Option<Box<Counter>>,
@@ -172,10 +173,11 @@ impl Session {
         }
         let begun = begin(target, &instance, &cpus, &meta, (&prepared, &plan), &mut state);
         drop(prepared);
-        let (drain, listener) = match begun {
+        let (drain, listeners) = match begun {
             Ok(parts) => parts,
             Err(why) => {
                 state.withdraw();
+                let _owner = sys::as_owner();
                 let _ = sys::remove_dir_with_files(&store.dir);
                 return Err(why);
             }
@@ -191,7 +193,7 @@ impl Session {
             meta,
             meta_file,
             state,
-            listener,
+            listeners,
             mode: options.mode,
             counter,
             quiet,
@@ -331,11 +333,12 @@ fn begin(
     meta: &Meta,
     (prepared, plan): (&Prepared, &Plan),
     state: &mut RunState,
-) -> Result<(Drain, File)> {
+) -> Result<(Drain, Vec<File>)> {
     let drain = Drain::open(instance, cpus, meta.layout()?.subbuf_size())?;
     state.publish()?;
-    let listener = control::listen(state)?;
+    let listeners = control::listen(state)?;
     add_all_threads(target, instance)?;
+    check_owner(target, instance)?;
     for &(system, name) in Schema::EVENTS {
         let is_wanted =
             !meta.counts_only() || matches!(name, "sched_process_fork" | "sched_process_exec" | "sched_process_exit");
@@ -352,7 +355,7 @@ fn begin(
     if !proc::is_alive(target.init_pid) {
         return Err(Error::not_found(format!("process {} (it ended while tracing was set up)", target.init_pid)));
     }
-    Ok((drain, listener))
+    Ok((drain, listeners))
 }
 
 /// Adds the target's threads until no new one shows: a listed thread's children are added by the kernel, but one that
@@ -372,4 +375,21 @@ fn add_all_threads(target: &Target, instance: &Instance) -> Result<()> {
         return Err(Error::not_found(format!("process {}", target.init_pid)));
     }
     Ok(())
+}
+
+/// For a user: whether all that is listed now, before the first event, is his. A number that was his process's may be
+/// another's by now, or the next one's to come.
+fn check_owner(target: &Target, instance: &Instance) -> Result<()> {
+    let Some(asked) = &target.asked else { return Ok(()) };
+    let mut pids = instance.pids()?;
+    pids.retain(|pid| !proc::is_within_users(*pid, asked.user).unwrap_or(false));
+    if !pids.is_empty() {
+        // What ended meanwhile is struck off.
+        let listed = instance.pids()?;
+        pids.retain(|pid| listed.contains(pid));
+    }
+    if pids.is_empty() && asked.is_still(target.init_pid) {
+        return Ok(());
+    }
+    Err(Error::not_found(format!("process {} (it ended while tracing was set up)", target.init_pid)))
 }

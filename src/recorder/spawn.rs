@@ -36,25 +36,31 @@ pub fn spawn(target: &Target, options: &RecordOptions) -> Result<Spawned> {
     match sys::fork().map_err(|why| Error::sys("start the recorder", why))? {
         Forked::Child => {
             sys::close_others(&[said.as_raw_fd()]);
-            let code = record(target, options, File::from(said));
+            let code = record(target, options, File::from(said), None);
             // No destructor of the parent's frames may run here: their descriptors are closed.
             sys::exit(code);
         }
         Forked::Parent(pid) => {
             drop(said);
             let answer = sys::read_on(&File::from(ready), 64 << 10).unwrap_or_default();
-            let answer = String::from_utf8_lossy(&answer);
-            match answer.split_once(' ') {
-                Some(("on", dir)) => Ok(Spawned { pid, dir: PathBuf::from(trim(dir)) }),
-                Some((code, text)) => Err(Error::relayed(code, text)),
-                None => Err(Error::sys("start the recorder", std::io::Error::from(std::io::ErrorKind::UnexpectedEof))),
-            }
+            Ok(Spawned { pid, dir: read_answer(&answer)? })
         }
     }
 }
 
-/// The child's life.
-fn record(target: &Target, options: &RecordOptions, mut said: File) -> u8 {
+/// What a recorder said of its start: the recording's directory, or why there is none.
+pub fn read_answer(answer: &[u8]) -> Result<PathBuf> {
+    let answer = String::from_utf8_lossy(answer);
+    match answer.split_once(' ') {
+        Some(("on", dir)) => Ok(PathBuf::from(trim(dir))),
+        Some((code, text)) => Err(Error::relayed(code, text)),
+        None => Err(Error::sys("start the recorder", std::io::Error::from(std::io::ErrorKind::UnexpectedEof))),
+    }
+}
+
+/// The life of a process that is nothing but a recorder: it answers through `said` and lets go of what it was given to hold
+/// once tracing is on. Gives the exit code.
+pub fn record(target: &Target, options: &RecordOptions, mut said: File, held: Option<File>) -> u8 {
     let _ = setsid();
     let _ = sys::detach_stdio();
     let _ = std::env::set_current_dir("/");
@@ -64,7 +70,7 @@ fn record(target: &Target, options: &RecordOptions, mut said: File) -> u8 {
     match Session::start(target, options) {
         Ok(session) => {
             let _ = said.write_all(format!("on {}\n", session.dir().display()).as_bytes());
-            drop(said);
+            drop((said, held));
             if let super::Ending::Fault(why) = session.run() {
                 log(&format!("recording of {}: {why}", target.label));
             }

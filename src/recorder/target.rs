@@ -4,11 +4,14 @@
 //! `set_event_pid` takes threads, not processes, and adds only children born later: at createRuntime runc's init has
 //! five threads already, and a container that runs may have hundreds.
 
+use std::os::fd::RawFd;
+
 use crate::arch::Abi;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
 use crate::proc;
 use crate::recording::{ContainerMeta, InitialTask, OpenFile};
+use crate::sys;
 use crate::words::{behind_last, next_part, split_once};
 
 /// How a recording was started.
@@ -33,6 +36,29 @@ impl Origin {
     }
 }
 
+/// The user who asked for a recording that he could not make himself.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// User.
+    pub user: u32,
+    /// Group.
+    pub group: u32,
+    /// His process, such as a runtime's hook; 0 where we do not see it.
+    pub by: Pid,
+    /// When the first process of what is to be traced started, in clock ticks after boot.
+    pub start_time: u64,
+    /// A pidfd of it; -1 where the kernel has none.
+    pub pidfd: RawFd,
+}
+
+impl Asked {
+    /// Whether the number still is that process's.
+    pub fn is_still(&self, pid: Pid) -> bool {
+        let same = self.pidfd < 0 || sys::pid_of(&self.pidfd) == Some(pid);
+        same && proc::stat(pid).is_some_and(|stat| stat.start_time == self.start_time)
+    }
+}
+
 /// Whom to trace.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -50,6 +76,8 @@ pub struct Target {
     pub others: Vec<Pid>,
     /// Whether the first process still is the runtime (or our launcher) and becomes the program by execve.
     pub starts_in_runtime: bool,
+    /// Who asked for it, if it is not the machine's root.
+    pub asked: Option<Asked>,
 }
 
 impl Target {

@@ -207,8 +207,9 @@ impl CallCounts {
         let mut json = Json::new();
         record::write(&mut json, self).newline();
         let next = dir.join(Self::NEXT);
-        let written = sys::open(&next, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW)
-            .and_then(|mut file| file.write_all(json.as_bytes()).and_then(|()| file.sync_data()));
+        let written =
+            sys::open(&next, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK)
+                .and_then(|mut file| file.write_all(json.as_bytes()).and_then(|()| file.sync_data()));
         written
             .and_then(|()| sys::rename(&next, &dir.join(Self::FILE)))
             .map_err(|why| Error::io("write", &dir.join(Self::FILE), why))

@@ -87,6 +87,7 @@ impl MetaFile {
     /// Renews the file while the recording goes on, without waiting for the disk: the text of this time becomes the file
     /// at the next, when the kernel has long written it.
     pub fn renew(&mut self, meta: &mut Meta) -> Result<()> {
+        let _owner = sys::as_owner();
         let text = meta.to_json();
         if std::mem::take(&mut self.staged) {
             self.commit()?;
@@ -99,6 +100,7 @@ impl MetaFile {
 
     /// Replaces the file for the last time; on a full disk the reserved blocks take the text.
     pub fn write_last(&mut self, meta: &mut Meta) -> Result<()> {
+        let _owner = sys::as_owner();
         let text = meta.to_json();
         if let Err(why) = self.fill(&text) {
             return self.overwrite(&text).map_err(|_| why);
@@ -113,7 +115,7 @@ impl MetaFile {
     /// meanwhile may leave garbage, but otherwise a disk that was full at the last renewal would hide why the recording
     /// ended.
     fn overwrite(&self, text: &[u8]) -> io::Result<()> {
-        let mut file = sys::open(&self.dir.join("meta.json"), OFlag::O_WRONLY | OFlag::O_NOFOLLOW)?;
+        let mut file = sys::open(&self.dir.join("meta.json"), OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK)?;
         let room = usize::try_from(sys::status_of(&file)?.size).unwrap_or(usize::MAX);
         if text.len() > room {
             return Err(nix::errno::Errno::ENOSPC.into());

@@ -67,8 +67,10 @@ pub fn open_for_reading(path: &Path, flags: OFlag) -> Result<File> {
     sys::open(path, flags | OFlag::O_RDONLY).map_err(|why| Error::io("open", path, why))
 }
 
-/// Opens a regular file. A recording may come from anywhere: a pipe in its place would hold us up for good.
+/// Opens a regular file. A recording may come from anywhere: a pipe in its place would hold us up for good, and a link lead
+/// to what its owner may not read.
 pub(super) fn open_file(path: &Path) -> Result<File> {
+    let _owner = sys::as_owner();
     let file = open_for_reading(path, OFlag::O_NONBLOCK)?;
     if sys::status_of(&file).is_ok_and(|status| status.is_file()) {
         return Ok(file);
@@ -88,6 +90,7 @@ pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
 impl Recording {
     /// Opens the recording in `dir`.
     pub fn open(dir: &Path) -> Result<Recording> {
+        let _owner = sys::as_owner();
         let meta = Recording::read_meta(dir)?;
         let formats = Formats::from_bytes(&read_bounded(&dir.join("formats"), 1 << 20)?)?;
         let mut segments = Vec::new();
@@ -205,9 +208,14 @@ fn has_segments(dir: &Path) -> bool {
     names.iter().any(|name| name.to_str().and_then(parse_segment_name).is_some())
 }
 
+/// Bytes of all descriptions together that are read for a list: whoever made them, there must be an end.
+const LIST_MAX: u64 = 256 << 20;
+
 /// The recordings below `dir`, oldest first; what cannot be read comes with its error. A directory that is not there
 /// holds none.
 pub fn list_recordings(dir: &Path) -> Result<Vec<(PathBuf, Result<Box<Meta>>)>> {
+    let _owner = sys::as_owner();
+    let mut room = LIST_MAX;
     let names = match sys::names(dir) {
         Ok(names) => names,
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -217,8 +225,14 @@ pub fn list_recordings(dir: &Path) -> Result<Vec<(PathBuf, Result<Box<Meta>>)>> 
     for name in names {
         let path = dir.join(name);
         // A directory without a description may be a recording that begins just now, but not once it has sub-buffers.
-        if sys::exists(&path.join("meta.json")) || has_segments(&path) {
-            let meta = Recording::read_meta(&path);
+        let size = sys::status(&path.join("meta.json")).map(|file| file.size);
+        if size.is_ok() || has_segments(&path) {
+            let left = room.checked_sub(size.unwrap_or(0).saturating_add(4096));
+            room = left.unwrap_or(room);
+            let meta = match left {
+                Some(_) => Recording::read_meta(&path),
+                None => Err(Error::limit("there are too many recordings: bytes of descriptions", LIST_MAX)),
+            };
             found.push((path, meta));
         }
     }

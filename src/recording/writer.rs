@@ -16,7 +16,7 @@ use nix::fcntl::OFlag;
 use super::formats::Formats;
 use super::meta::{Meta, Trimmed};
 use super::meta_file::MetaFile;
-use super::reader::open_for_reading;
+use super::reader::open_file;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{CpuId, Timestamp};
 use crate::ringbuf::{Missed, Page, PageLayout};
@@ -117,7 +117,10 @@ fn check_base(base: &Path) -> Result<()> {
     if !status.is_dir() {
         return Err(Error::malformed(format!("{} is not a directory", base.display()), None));
     }
-    let me = nix::unistd::geteuid().as_raw();
+    let me = match sys::owner() {
+        (0, _) => nix::unistd::geteuid().as_raw(),
+        (owner, _) => owner,
+    };
     if status.user != me && status.user != 0 {
         return Err(Error::malformed(format!("{} belongs to user {}", base.display(), status.user), None)
             .hint("name a directory of your own"));
@@ -134,6 +137,7 @@ pub fn create_base(base: &Path) -> Result<()> {
     if !sys::is_absolute(base) {
         return Err(Error::usage(format!("--dir {} is not an absolute path", base.display())));
     }
+    let _owner = sys::as_owner();
     sys::make_dirs(base).map_err(|why| Error::io("create", base, why.into()))?;
     check_base(base)
 }
@@ -147,6 +151,7 @@ impl Store {
         meta: &mut Meta,
         cpus: &[CpuId],
     ) -> Result<(Store, MetaFile)> {
+        let _owner = sys::as_owner();
         create_base(base)?;
         let dir = base.join(name);
         sys::make_dir(&dir).map_err(|why| Error::io("create", &dir, why.into()))?;
@@ -186,6 +191,7 @@ impl Store {
 
     /// Opens the directory of a recorder that died, to add what the kernel still has: behind the last segments.
     pub fn reopen(dir: &Path, meta: &Meta, cpus: &[CpuId]) -> Result<Store> {
+        let _owner = sys::as_owner();
         let mut store = Store::empty(dir, meta, cpus)?;
         for name in sys::names(dir).map_err(|why| Error::io("list", dir, why))? {
             let Some((cpu, index)) = name.to_str().and_then(parse_segment_name) else { continue };
@@ -220,6 +226,7 @@ impl Store {
         }
         if writer.file.is_none() {
             let path = self.dir.join(segment_name(writer.cpu, writer.index));
+            let _owner = sys::as_owner();
             writer.file = Some(create_new(&path)?);
             writer.opened = now;
         }
@@ -312,8 +319,9 @@ impl Store {
                 return Ok(());
             }
             let closed = self.closed.remove(0);
+            let _owner = sys::as_owner();
             let path = self.dir.join(segment_name(closed.cpu, closed.index));
-            self.trimmed.events += count_records(&path, &self.layout)?;
+            self.trimmed.events += count_records(&path, &self.layout, closed.bytes)?;
             self.trimmed.segments += 1;
             self.trimmed.bytes += closed.bytes;
             self.bytes = self.bytes.saturating_sub(closed.bytes);
@@ -335,7 +343,8 @@ impl Store {
     }
 
     fn sync_file(&self, name: &str) {
-        if let Ok(file) = sys::open(&self.dir.join(name), OFlag::O_RDONLY) {
+        let _owner = sys::as_owner();
+        if let Ok(file) = sys::open(&self.dir.join(name), OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
             let _ = file.sync_data();
         }
     }
@@ -347,13 +356,13 @@ fn time_extend(delta: Timestamp) -> Option<[u8; 8]> {
     Some(word.to_le_bytes())
 }
 
-/// Records in a segment file.
-fn count_records(path: &Path, layout: &PageLayout) -> Result<u64> {
-    let file = open_for_reading(path, OFlag::empty())?;
+/// Records in a segment file, of which we wrote so many bytes: its owner may have made more of it.
+fn count_records(path: &Path, layout: &PageLayout, bytes_written: u64) -> Result<u64> {
+    let file = open_file(path)?;
     let mut page = vec![0u8; layout.subbuf_size()];
     let mut offset = 0;
     let mut records = 0;
-    loop {
+    while offset < bytes_written {
         let mut have = 0;
         while let Some(room) = page.get_mut(have..).filter(|room| !room.is_empty()) {
             match file.read_at(room, offset + have as u64) {
@@ -367,6 +376,7 @@ fn count_records(path: &Path, layout: &PageLayout) -> Result<u64> {
         records += parsed.records().filter(|record| record.is_ok()).count() as u64;
         offset += have as u64;
     }
+    Ok(records)
 }
 
 #[cfg(test)]

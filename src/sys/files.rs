@@ -209,8 +209,21 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Leaves a file to its owner alone.
 pub fn make_private(path: &Path) -> io::Result<()> {
+    set_rights(path, 0o600)
+}
+
+/// Sets who may do what with a file (chmod(2)).
+pub fn set_rights(path: &Path, rights: u32) -> io::Result<()> {
     // SAFETY: an integer.
-    unsafe { at(libc::SYS_fchmodat, libc::AT_FDCWD, path, [0o600, 0, 0])? };
+    unsafe { at(libc::SYS_fchmodat, libc::AT_FDCWD, path, [rights as usize, 0, 0])? };
+    Ok(())
+}
+
+/// Gives a file to somebody else (lchown(2)).
+pub fn give(path: &Path, user: u32, group: u32) -> io::Result<()> {
+    let ids = [user as usize, group as usize, libc::AT_SYMLINK_NOFOLLOW as usize];
+    // SAFETY: integers.
+    unsafe { at(libc::SYS_fchownat, libc::AT_FDCWD, path, ids)? };
     Ok(())
 }
 

@@ -15,18 +15,21 @@ mod time;
 mod trap;
 
 pub use files::{
-    exists, free_bytes, is_absolute, is_dir, last_part, lock, make_dir, make_dirs, make_dirs_for, make_like,
+    exists, free_bytes, give, is_absolute, is_dir, last_part, lock, make_dir, make_dirs, make_dirs_for, make_like,
     make_private, mount, names, numbers, open, open_for, parent, read_link, read_on, read_text, remove_dir,
-    remove_dir_with_files, remove_file, rename, set_len, status, status_of, status_of_link, unlock, value_of, Status,
+    remove_dir_with_files, remove_file, rename, set_len, set_rights, status, status_of, status_of_link, unlock,
+    value_of, Status,
 };
 pub use heap::Heap;
-pub use privileges::{as_owner, confine, set_owner, AsOwner, CAP_CHECKPOINT_RESTORE, CAP_SYS_NICE, CAP_SYS_PTRACE};
+pub use privileges::{
+    as_owner, confine, owner, set_owner, AsOwner, CAP_CHECKPOINT_RESTORE, CAP_SYS_NICE, CAP_SYS_PTRACE,
+};
 pub use process::{
-    close_others, detach_stdio, fork, lower_nice, output, page_size, pidfd_open, pipe, run_first, set_name,
-    set_pipe_size, spend_pid, wait, Forked,
+    close_others, detach_stdio, fork, lower_nice, output, owner_of_namespace, page_size, parent_of_namespace, pid_of,
+    pidfd_open, pipe, run_first, set_name, set_pipe_size, spend_pid, wait, Forked,
 };
 pub use signal::{hold_signals, ignore_signal, read_signal, reset_signals, signal_file};
-pub use socket::{accept, connect, datagrams, listen};
+pub use socket::{accept, connect, connect_now, datagrams, end_writing, listen, peer, receive_with, send_with, Peer};
 pub use start::{begin, execute, exit, variable, Stdio};
 pub use time::{monotonic_ms, poll, realtime_ns, sleep_ms};
 pub use trap::log_traps;

@@ -52,6 +52,11 @@ pub fn set_owner(user: u32, group: u32) -> bool {
     call(ids::SYS_setgroups, [0; 3])
 }
 
+/// The owner that was set: user and group; 0 is nobody.
+pub fn owner() -> (u32, u32) {
+    (OWNER.load(Ordering::Relaxed), GROUP.load(Ordering::Relaxed))
+}
+
 /// While it lives files are opened, made and removed with the owner's rights, and belong to him.
 #[derive(Debug)]
 pub struct AsOwner(bool);

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -13,6 +14,7 @@ use nix::fcntl::OFlag;
 use nix::libc;
 
 use crate::ids::Pid;
+use crate::words::number;
 
 /// Which side of a [`fork`] this is.
 #[derive(Debug)]
@@ -131,6 +133,35 @@ pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just given us this descriptor, nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// The process that a pidfd means, in the numbers of our /proc (proc_pid_fdinfo(5)); `None` if it is gone, or if the
+/// descriptor is of another kind.
+pub fn pid_of(pidfd: &impl AsRawFd) -> Option<Pid> {
+    let text = super::read_text(Path::new(&["/proc/self/fdinfo/", &pidfd.as_raw_fd().to_string()].concat())).ok()?;
+    Some(number(super::value_of(&text, "Pid")?)? as Pid).filter(|pid| *pid > 0)
+}
+
+/// ioctl_ns(2) NS_GET_PARENT, 4.9 and later.
+const NS_GET_PARENT: u32 = 0xb702;
+/// NS_GET_OWNER_UID, 4.11 and later.
+const NS_GET_OWNER_UID: u32 = 0xb704;
+
+/// The user who made a user namespace, in our numbers.
+pub fn owner_of_namespace(namespace: &File) -> io::Result<u32> {
+    let mut user = u32::MAX;
+    // SAFETY: the kernel writes one number of 32 bits.
+    Errno::result(unsafe { libc::syscall(libc::SYS_ioctl, namespace.as_raw_fd(), NS_GET_OWNER_UID, &mut user) })?;
+    Ok(user)
+}
+
+/// The user namespace that one was made in; an error for the machine's own.
+pub fn parent_of_namespace(namespace: &File) -> io::Result<File> {
+    // SAFETY: the kernel has just given us the descriptor, nobody else owns it.
+    unsafe {
+        let fd = Errno::result(libc::syscall(libc::SYS_ioctl, namespace.as_raw_fd(), NS_GET_PARENT, 0))?;
+        Ok(File::from_raw_fd(fd as RawFd))
+    }
 }
 
 /// Closes all descriptors but those in `keep` (and 0 to 2). close_range(2) is 5.9 and later and has no wrapper in musl;

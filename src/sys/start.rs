@@ -5,8 +5,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -148,6 +149,17 @@ pub enum Stdio {
     Out,
     /// Standard error.
     Err,
+}
+
+impl Stdio {
+    /// The same under a number that nothing else is put in the place of.
+    pub fn again(self) -> io::Result<File> {
+        // SAFETY: the kernel has just given us the descriptor, nobody else owns it.
+        unsafe {
+            let fd = Errno::result(libc::syscall(libc::SYS_fcntl, self as RawFd, libc::F_DUPFD_CLOEXEC, 3))?;
+            Ok(File::from_raw_fd(fd as RawFd))
+        }
+    }
 }
 
 impl AsFd for Stdio {

@@ -333,6 +333,15 @@ impl Live {
         });
     }
 
+    /// The same but for one process.
+    #[track_caller]
+    pub fn expect_nothing_left_but(&self, process: &Child) {
+        let known = format!("process {}", process.id());
+        wait_for("the end of all recorders and their instances and states", || {
+            self.left().iter().all(|left| *left == known).then_some(())
+        });
+    }
+
     fn left(&self) -> Vec<String> {
         let mut left: Vec<String> = self.recorders().iter().map(|pid| format!("process {pid}")).collect();
         left.extend(entries(&self.path("run")).iter().filter(|path| path.is_dir()).map(|p| p.display().to_string()));
