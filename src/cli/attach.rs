@@ -6,7 +6,7 @@ use super::{follow, out, stop};
 use crate::error::{Error, Kind, Quoted, Result};
 use crate::ids::{ContainerId, Pid};
 use crate::proc;
-use crate::recorder::{find_container, Ending, Origin, Session, Target};
+use crate::recorder::{find, Ending, Origin, Session, Target};
 use crate::recording::{ContainerMeta, Recording};
 use crate::words;
 
@@ -20,14 +20,25 @@ fn find_target(text: &str) -> Result<Target> {
         let leader = proc::thread_group(pid).ok_or_else(|| Error::not_found(format!("process {pid}")))?;
         return Ok(target(format!("pid-{leader}"), privileges(leader), vec![leader]));
     }
-    if let Some((kind, _)) = text.split_once(':') {
-        return Err(Error::usage(format!("there is no target {kind}:")).hint("name a container id or pid:N"));
+    match words::split_once(text, ":") {
+        Some(("pod", _)) => {}
+        Some((kind, _)) => {
+            return Err(Error::usage(format!("there is no target {kind}:"))
+                .hint("name a container id, pod:NAMESPACE/POD/CONTAINER or pid:N"));
+        }
+        None => check(text, Kind::Usage)?,
     }
-    check(text, Kind::Usage)?;
-    let (id, pids) = find_container(text)?;
-    check(&id, Kind::Malformed(None))?;
-    let first = pids.first().copied().unwrap_or_default();
-    Ok(target(id.clone(), ContainerMeta { id, ..privileges(first) }, pids))
+    let (found, pids) = find(text)?;
+    for key in &found.dropped {
+        out::note(&["ftrace-analyzer: the annotation ", key, " is no name and is left out\n"].concat());
+    }
+    let mut container = found.meta;
+    check(&container.id, Kind::Malformed(None))?;
+    if container.seccomp.is_empty() {
+        let told = privileges(pids.first().copied().unwrap_or_default());
+        (container.seccomp, container.no_new_privileges) = (told.seccomp, told.no_new_privileges);
+    }
+    Ok(target(container.id.clone(), container, pids))
 }
 
 /// What the kernel tells of a process that runs.

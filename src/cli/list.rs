@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `list`: the recordings, oldest first, as a table or as JSON.
+//! `list`: the recordings, or those of one container or pod, oldest first, as a table or as JSON.
 //!
 //! Calls and tasks are counted from the recording itself; for a finished one that is done once and kept beside it in
 //! `counts`, which may be deleted at any time.
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::args::{self, Args, Opt};
 use super::{out, select, units};
 use crate::calendar::Utc;
-use crate::error::{exit, Result};
+use crate::error::{exit, Error, Result};
 use crate::format::Event;
 use crate::ids::Pid;
 use crate::json::{push_u64, Json};
@@ -143,10 +143,10 @@ impl Rows {
             json.field_bool("errors_only", meta.options.errors_only).end_object().newline();
             return Ok(());
         }
-        let mut pod = "-".to_owned();
-        if !container.pod.is_empty() {
-            self.has_pods = true;
-            pod = [container.namespace.as_str(), &container.pod, &container.name].join("/");
+        let mut pod = container.pod_path();
+        self.has_pods |= !pod.is_empty();
+        if pod.is_empty() {
+            pod.push('-');
         }
         let mut only = meta.options.syscalls.clone();
         if meta.options.errors_only {
@@ -219,6 +219,9 @@ pub fn main(args: &Args<'_>) -> Result<u8> {
     };
     let mut code = exit::OK;
     for (dir, meta) in &list_recordings(&base)? {
+        if !args.word.map_or(true, |word| select::is_meant(word, dir, meta.as_deref().ok())) {
+            continue;
+        }
         let added = match meta {
             Ok(meta) => rows.add(dir, meta, &live),
             Err(error) => {
@@ -236,13 +239,17 @@ pub fn main(args: &Args<'_>) -> Result<u8> {
     for state in &live {
         let dir = Path::new(&state.recording);
         if !rows.shown.iter().any(|shown| shown == dir) {
-            if let Ok(meta) = Recording::read_meta(dir) {
+            let meta = Recording::read_meta(dir).ok();
+            let meta = meta.filter(|meta| args.word.map_or(true, |word| select::is_meant(word, dir, Some(meta))));
+            if let Some(meta) = meta {
                 let _ = rows.add(dir, &meta, &live);
             }
         }
     }
     if let Some(json) = &rows.json {
         out::print(json.as_bytes())?;
+    } else if let (true, Some(word)) = (rows.shown.is_empty(), args.word) {
+        return Err(Error::not_found(["a recording ", word].concat()).hint("list without a name shows all"));
     } else if rows.shown.is_empty() {
         let text = format!("no recordings in {}; ftrace-analyzer run -- COMMAND makes one\n", base.display());
         out::print(text.as_bytes())?;

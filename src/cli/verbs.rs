@@ -77,7 +77,7 @@ pub static VERBS: [Grammar; 17] = [
     row(Verb::Attach, "attach", record!(""), "<target>"),
     row(Verb::Follow, "follow", "--with-runtime --color", "<id>"),
     row(Verb::Stop, "stop", "", "<id>"),
-    row(Verb::List, "list", "--json --dir", ""),
+    row(Verb::List, "list", "--json --dir", "[<recording>]"),
     row(
         Verb::Report,
         "report",

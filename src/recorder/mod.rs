@@ -6,6 +6,7 @@
 //! the program (`stop`, `follow`, `list`, `gc`) lies in a directory below /run.
 
 mod buffers;
+mod containers;
 mod control;
 mod counter;
 mod drain;
@@ -29,6 +30,7 @@ mod target;
 mod tests;
 
 pub use buffers::{best_buffers, DATA_MAX, DATA_MIN, DATA_NOTE};
+pub use containers::{describe, find, Described};
 pub use control::{end_recorder, Client, Reply};
 pub use event_filter::FILTER_NOTE;
 pub use event_loop::Ending;
@@ -40,4 +42,4 @@ pub use run_state::{find_container_recorder, find_running, run_dir, running, Run
 pub use session::Session;
 pub use spawn::{spawn, Spawned};
 pub use strings::{best_strings, Strings};
-pub use target::{find_container, Origin, Target};
+pub use target::{Origin, Target};

@@ -101,8 +101,19 @@ const FDS_MAX: usize = 256;
 
 /// Whether the last parts of a cgroup path name the container: as runc and crun (`ID`, `runc-ID.scope`), Docker
 /// (`docker-ID.scope`), CRI-O (`crio-ID.scope`), containerd (`cri-containerd-ID.scope`, `…:cri-containerd:ID`), Podman
-/// (`libpod-ID.scope`, with `/container` below) write it. `prefix`: the id may be cut short.
+/// (`libpod-ID.scope`, with `/container` below) write it. The id may be cut short.
 fn id_in_cgroup<'a>(path: &'a str, wanted: &str) -> Option<&'a str> {
+    parts_of_cgroup(path, &|id| !wanted.is_empty() && id.starts_with(wanted))
+}
+
+/// The id of the container that a cgroup path belongs to, where it is one of those that engines make up.
+pub(super) fn container_id(path: &str) -> Option<&str> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    parts_of_cgroup(path, &|id| id.len() == 64 && id.bytes().all(is_digit))
+}
+
+/// The last part of a cgroup path that may be a container's id and is wanted.
+fn parts_of_cgroup<'a>(path: &'a str, is_wanted: &dyn Fn(&str) -> bool) -> Option<&'a str> {
     let mut left = path;
     loop {
         let last = behind_last(left, b'/').unwrap_or(left);
@@ -111,7 +122,7 @@ fn id_in_cgroup<'a>(path: &'a str, wanted: &str) -> Option<&'a str> {
         let known = ["runc-", "crun-", "docker-", "crio-", "cri-containerd-", "libpod-", "nerdctl-"];
         let id = known.iter().find_map(|prefix| part.strip_prefix(prefix)).unwrap_or(part);
         // conmon's own group is beside the container's, not the container.
-        if !wanted.is_empty() && id.starts_with(wanted) && split_once(part, "conmon").is_none() {
+        if is_wanted(id) && split_once(part, "conmon").is_none() {
             return Some(id);
         }
         left = left.get(..left.len().checked_sub(last.len() + 1)?)?;
@@ -192,5 +203,16 @@ mod tests {
         }
         assert_eq!(id_in_cgroup(&format!("/machine.slice/crio-conmon-{id}.scope"), id), None);
         assert_eq!(id_in_cgroup("/a/b", ""), None);
+        let id = id.repeat(4);
+        for (path, is) in [
+            (format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"), true),
+            (format!("/../../kubepods/pod1/{id}/init.scope"), true),
+            (format!("/docker/{}/kubepods/pod1/{id}", "1".repeat(64)), true),
+            (format!("/machine.slice/libpod-conmon-{id}.scope"), false),
+            (format!("/x/{}", id.to_uppercase()), false),
+            ("/user.slice".to_owned(), false),
+        ] {
+            assert_eq!(container_id(&path), is.then_some(id.as_str()), "{path}");
+        }
     }
 }

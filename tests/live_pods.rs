@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Live: containers of pods under real runc, with bundles and annotations as containerd, CRI-O and Podman make them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "common/live.rs"]
+mod live;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use live::{wait_for, Live, Runc};
+use serde_json::{json, Value};
+
+/// Where containerd keeps the bundles of Kubernetes's containers.
+const CONTAINERD: &str = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
+
+/// Bundles in containerd's place, removed when the test ends.
+struct Places(Vec<PathBuf>);
+impl Drop for Places {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = fs::remove_file(path);
+        }
+        // Empty, unless it is a real one's.
+        let mut dir = Path::new(CONTAINERD);
+        while fs::remove_dir(dir).is_ok() {
+            dir = dir.parent().unwrap();
+        }
+    }
+}
+
+/// An id as engines make them up.
+fn hex_id(live: &Live) -> String {
+    // What differs stands in front.
+    let digits: String = live.id().bytes().rev().map(|byte| format!("{byte:02x}")).collect();
+    format!("{digits:0<64}")[..64].to_owned()
+}
+
+/// What containerd says of a container.
+fn containerd(pod: &str, name: &str) -> Value {
+    json!({
+        "io.kubernetes.cri.container-type": "container",
+        "io.kubernetes.cri.container-name": name,
+        "io.kubernetes.cri.image-name": "docker.io/library/busybox:1.36",
+        "io.kubernetes.cri.sandbox-id": "1".repeat(64),
+        "io.kubernetes.cri.sandbox-name": pod,
+        "io.kubernetes.cri.sandbox-namespace": "shop",
+        "io.kubernetes.cri.sandbox-uid": "0d4c1c6f-8f0a-4a75-9a55-0a3f6b1ed3a1",
+    })
+}
+
+/// A bundle with annotations and hooks.
+fn bundle(live: &Live, args: &[&str], annotations: &Value, hooks: Value) -> PathBuf {
+    let bundle = live.bundle_with(args, hooks);
+    let path = bundle.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["annotations"] = annotations.clone();
+    fs::write(&path, config.to_string()).unwrap();
+    bundle
+}
+
+/// Starts a container whose bundle is found where containerd would have it.
+fn start(live: &Live, places: &mut Places, annotations: &Value) -> String {
+    let id = hex_id(live);
+    let bundle = bundle(live, &["sleep", "60"], annotations, json!({}));
+    fs::create_dir_all(CONTAINERD).unwrap();
+    let place = Path::new(CONTAINERD).join(&id);
+    symlink(&bundle, &place).unwrap();
+    places.0.push(place);
+    live.start_container(&bundle, &id);
+    id
+}
+
+/// The hooks of a container that is to be recorded if it asks.
+fn hooks(live: &Live) -> Value {
+    let start = live.hook(&["start", "--if-annotation", "ftrace-analyzer/trace=true"]);
+    json!({ "createRuntime": [start], "poststop": [live.hook(&["stop"])] })
+}
+
+#[test]
+fn a_pods_container_is_attached_to_by_its_pod_and_found_by_it_ever_after() {
+    let test = "a_pods_container_is_attached_to_by_its_pod_and_found_by_it_ever_after";
+    let Some(live) = Live::new(test, &[Runc]) else { return };
+    let pod = format!("web-{}", std::process::id());
+    let mut places = Places(Vec::new());
+    let id = start(&live, &mut places, &containerd(&pod, "app"));
+    let other = start(&live, &mut places, &containerd(&pod, "log"));
+    let mut sandbox = containerd(&pod, "");
+    sandbox["io.kubernetes.cri.container-type"] = json!("sandbox");
+    start(&live, &mut places, &sandbox);
+
+    let (whole, both) = (format!("pod:shop/{pod}/app"), format!("pod:shop/{pod}"));
+    let said = live.bin(&["attach", &both]).expect_code(1).stderr;
+    assert!(said.contains("is more than one container:"), "{said}");
+    for name in ["app", "log"] {
+        assert!(said.contains(&format!(" shop/{pod}/{name}")), "{said}");
+    }
+    for wrong in [format!("pod:shop/{pod}/ap"), format!("pod:default/{pod}/app"), format!("pod:shop/{pod}x")] {
+        let said = live.bin(&["attach", &wrong]).expect_code(1).stderr;
+        assert!(said.contains("on this machine not found"), "{said}");
+    }
+
+    let mut attach = live.start(&["attach", &whole], "attach");
+    wait_for("the recorder", || live.recorder(&id));
+    // What is recorded is one of two no longer where running recordings are meant, and still is to attach.
+    live.bin(&["attach", &both]).expect_code(1);
+    let listed = live.bin(&["list", &both]).expect_code(0).stdout;
+    assert!(listed.contains(&format!("shop/{pod}/app")) && listed.contains("running"), "{listed}");
+    assert!(!listed.contains(&other), "{listed}");
+    live.bin(&["stop", &both]).expect_code(0);
+    assert_eq!(live::wait(&mut attach, "attach").code(), Some(0));
+
+    let meta = live.meta(&live.recordings(&id)[0]);
+    let container = &meta["container"];
+    assert_eq!(
+        (&container["namespace"], &container["pod"], &container["name"]),
+        (&json!("shop"), &json!(pod), &json!("app"))
+    );
+    assert_eq!(container["pod_uid"], json!("0d4c1c6f-8f0a-4a75-9a55-0a3f6b1ed3a1"));
+    assert_eq!(container["image"], json!("docker.io/library/busybox:1.36"));
+    assert!(!container["capabilities"].as_array().unwrap().is_empty(), "as by a hook: {container}");
+    assert!(container["bundle"].as_str().unwrap().starts_with(CONTAINERD), "{container}");
+    for wanted in [&whole, &both, &format!("pod:{pod}")] {
+        let report = live.bin(&["report", wanted]).expect_code(0).stdout;
+        assert!(report.contains(&format!("# container of pod:shop/{pod}/app, image docker.io/")), "{report}");
+        let first = &live.report_json(wanted, &[])[0];
+        assert_eq!(first["container"]["pod"], json!(pod));
+        live.bin(&["seccomp", "denials", wanted]).expect_code(0);
+    }
+    live.bin(&["report", &format!("pod:shop/{pod}/log")]).expect_code(1);
+    live.bin(&["list", &format!("pod:shop/{pod}/log")]).expect_code(1);
+    live.expect_nothing_left();
+
+    // By its id, and by its engine's name where that is one container's.
+    let mut attach = live.start(&["attach", &other[..12]], "other");
+    wait_for("the recorder", || live.recorder(&other));
+    live.bin(&["stop", &other]).expect_code(0);
+    assert_eq!(live::wait(&mut attach, "attach").code(), Some(0));
+    assert_eq!(live.meta(&live.recordings(&other)[0])["container"]["pod"], json!(pod));
+    let said = live.bin(&["report", &both]).expect_code(1).stderr;
+    assert!(said.contains(&format!("shop/{pod}/app, shop/{pod}/log")), "{said}");
+    live.expect_nothing_left();
+}
+
+#[test]
+fn a_container_is_found_by_the_name_that_its_engine_has_for_it() {
+    let Some(live) = Live::new("a_container_is_found_by_the_name_that_its_engine_has_for_it", &[Runc]) else { return };
+    let mut places = Places(Vec::new());
+    let name = format!("app-{}", live.id());
+    let id = start(&live, &mut places, &containerd("web", &name));
+    let mut attach = live.start(&["attach", &name], "attach");
+    wait_for("the recorder", || live.recorder(&id));
+    live.bin(&["stop", &id]).expect_code(0);
+    assert_eq!(live::wait(&mut attach, "attach").code(), Some(0));
+    live.expect_nothing_left();
+}
+
+#[test]
+fn a_pods_annotations_trace_the_container_that_they_name_and_no_sandbox() {
+    let test = "a_pods_annotations_trace_the_container_that_they_name_and_no_sandbox";
+    let Some(live) = Live::new(test, &[Runc]) else { return };
+    let traced = |name: &str, more: Value| {
+        let mut annotations = containerd("web", name);
+        for (key, value) in more.as_object().unwrap() {
+            annotations[key] = value.clone();
+        }
+        let id = live.id();
+        live.run_container(Runc, &bundle(&live, &["true"], &annotations, hooks(&live)), &id).expect_code(0);
+        let recordings = live.recordings(&id);
+        recordings.first().map(|recording| live.meta(recording))
+    };
+    let one = json!({ "ftrace-analyzer/trace.app": "true", "ftrace-analyzer/mode.app": "count" });
+    let meta = traced("app", one.clone()).expect("a recording");
+    assert_eq!((&meta["options"]["mode"], &meta["container"]["name"]), (&json!("count"), &json!("app")));
+    assert!(traced("log", one).is_none());
+    let but = json!({ "ftrace-analyzer/trace": "true", "ftrace-analyzer/trace.log": "false" });
+    assert!(traced("app", but.clone()).is_some());
+    assert!(traced("log", but).is_none());
+    let sandbox = json!({ "ftrace-analyzer/trace": "true", "io.kubernetes.cri.container-type": "sandbox" });
+    assert!(traced("", sandbox).is_none());
+    live.expect_nothing_left();
+}
+
+#[test]
+fn names_that_are_none_are_left_out_and_told_and_the_container_is_recorded() {
+    let test = "names_that_are_none_are_left_out_and_told_and_the_container_is_recorded";
+    let Some(live) = Live::new(test, &[Runc]) else { return };
+    let mut annotations = containerd("../../../etc", "a\u{1b}[2Jb");
+    annotations["ftrace-analyzer/trace"] = json!("true");
+    let id = live.id();
+    live.run_container(Runc, &bundle(&live, &["true"], &annotations, hooks(&live)), &id).expect_code(0);
+    let meta = live.meta(&live.recordings(&id)[0]);
+    for member in ["pod", "name"] {
+        assert_eq!(meta["container"][member], json!(""), "{meta}");
+    }
+    assert_eq!(meta["container"]["namespace"], json!("shop"));
+    let log = fs::read_to_string(live.path("run/hook.log")).unwrap();
+    assert!(log.contains("annotation io.kubernetes.cri.sandbox-name is no name and is left out"), "{log}");
+    live.expect_nothing_left();
+}
+
+#[test]
+fn a_container_of_a_podman_pod_is_named_by_podmans_list_and_the_pods_hostname() {
+    let test = "a_container_of_a_podman_pod_is_named_by_podmans_list_and_the_pods_hostname";
+    let Some(live) = Live::new(test, &[Runc]) else { return };
+    let base = live.path("overlay-containers");
+    let id = hex_id(&live);
+    let made = bundle(
+        &live,
+        &["true"],
+        &json!({
+            "io.container.manager": "libpod",
+            "io.kubernetes.cri-o.SandboxID": "2".repeat(64),
+            "ftrace-analyzer/trace": "true",
+        }),
+        hooks(&live),
+    );
+    let path = made.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["process"]["env"] = json!(["PATH=/bin", "HOSTNAME=web"]);
+    fs::write(&path, config.to_string()).unwrap();
+    fs::create_dir_all(base.join(&id)).unwrap();
+    fs::rename(&made, base.join(&id).join("userdata")).unwrap();
+    let list = json!([{ "id": "3".repeat(64), "names": [], "created": "2026" }, { "id": id, "names": ["web-app"] }]);
+    fs::write(base.join("containers.json"), list.to_string()).unwrap();
+    live.run_container(Runc, &base.join(&id).join("userdata"), &id).expect_code(0);
+    let container = live.meta(&live.recordings(&id)[0])["container"].clone();
+    assert_eq!((&container["pod"], &container["name"]), (&json!("web"), &json!("app")), "{container}");
+    for wanted in ["pod:default/web/app", "pod:-/web", "pod:web"] {
+        live.bin(&["report", wanted]).expect_code(0);
+    }
+    live.bin(&["report", "pod:shop/web"]).expect_code(1);
+    let listed = live.bin(&["list"]).expect_code(0).stdout;
+    assert!(listed.contains(" -/web/app "), "{listed}");
+    live.expect_nothing_left();
+}
