@@ -5,11 +5,15 @@
 #[path = "common/live.rs"]
 mod live;
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use live::{wait_for, Live, Runc};
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
 use serde_json::{json, Value};
 
 /// Where containerd keeps the bundles of Kubernetes's containers.
@@ -233,5 +237,62 @@ fn a_container_of_a_podman_pod_is_named_by_podmans_list_and_the_pods_hostname() 
     live.bin(&["report", "pod:shop/web"]).expect_code(1);
     let listed = live.bin(&["list"]).expect_code(0).stdout;
     assert!(listed.contains(" -/web/app "), "{listed}");
+    live.expect_nothing_left();
+}
+
+#[test]
+fn attach_prints_as_it_goes_and_ends_with_whoever_listens() {
+    let Some(live) = Live::new("attach_prints_as_it_goes_and_ends_with_whoever_listens", &[Runc]) else { return };
+    let mut places = Places(Vec::new());
+    let pod = format!("busy-{}", std::process::id());
+    let id = hex_id(&live);
+    let made = bundle(&live, &["sh", "-c", "while :; do ls /; sleep 0.1; done"], &containerd(&pod, "app"), json!({}));
+    fs::create_dir_all(CONTAINERD).unwrap();
+    places.0.push(Path::new(CONTAINERD).join(&id));
+    symlink(&made, &places.0[0]).unwrap();
+    live.start_container(&made, &id);
+    let begin = |name: &str| {
+        let mut command = live.command(live::BIN);
+        command.args(["attach", "--follow", &format!("pod:shop/{pod}/app")]).process_group(0);
+        command.stdin(Stdio::piped()).stdout(File::create(live.path(name)).unwrap());
+        let child = command.stderr(File::create(live.path(&format!("{name}.err"))).unwrap()).spawn().unwrap();
+        wait_for("calls", || {
+            fs::read_to_string(live.path(name)).is_ok_and(|text| text.matches("openat(").count() > 2).then_some(())
+        });
+        child
+    };
+    // A pipe of standard input that closes.
+    let mut child = begin("closed");
+    drop(child.stdin.take());
+    assert_eq!(live::wait(&mut child, "attach").code(), Some(0));
+    let said = fs::read_to_string(live.path("closed.err")).unwrap();
+    assert!(said.contains(" of pod:shop/") && said.contains(" 0 lost"), "{said}");
+    live.expect_nothing_left();
+    // Ctrl-C.
+    let mut child = begin("interrupted");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(live::wait(&mut child, "attach").code(), Some(0));
+    live.expect_nothing_left();
+    // Killed: the recorder ends by itself.
+    let mut child = begin("killed");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    live.expect_nothing_left();
+    // Whoever read went away.
+    let mut command = live.command("sh");
+    command.args(["-c", &format!("{} attach --follow {id} </dev/null | head -n 3", live::BIN)]);
+    let out = live::run(command, b"").expect_code(0);
+    assert_eq!(out.stdout.lines().count(), 3, "{}", out.stdout);
+    live.expect_nothing_left();
+    for recording in live.recordings(&id) {
+        assert_eq!(live.meta(&recording)["state"], json!("complete"));
+    }
+    // And with the container itself; in another mode the report comes then.
+    let mut child = live.start(&["attach", "--follow", "--mode", "count", &id], "count");
+    wait_for("the recorder", || live.recorder(&id));
+    live::pause(300);
+    live.oci(Runc, &["delete", "--force", &id]).expect_code(0);
+    assert_eq!(live::wait(&mut child, "attach").code(), Some(0));
+    assert!(fs::read_to_string(live.path("count")).unwrap().contains("openat"));
     live.expect_nothing_left();
 }

@@ -51,6 +51,7 @@ pub enum Opt {
     Strict,
     Quiet,
     WithRuntime,
+    Follow,
     ContainerOnly,
     Portable,
     Args,
@@ -64,7 +65,7 @@ const COUNT: usize = Opt::Json as usize + 1;
 pub const NAMES: &str = "\
     --mode --buffer-size-kb --max-size --max-age --max-total --name --strings --data --dir --syscalls \
     --if-annotation --report --output --color --format --pid --comm --since --until --min-duration --merge-log \
-    --runtime --no-new-privileges --base --why --seccomp --errors-only --strict --quiet --with-runtime \
+    --runtime --no-new-privileges --base --why --seccomp --errors-only --strict --quiet --with-runtime --follow \
     --container-only --portable --args --force --json";
 
 /// The words behind a verb.

@@ -103,7 +103,11 @@ fn is_wanted(condition: Option<(&str, Option<&str>)>, state: &State, name: &str)
             return false;
         }
     }
-    !TRACE_ANNOTATIONS.iter().any(|key| wish(state, name, key) == Some("false"))
+    // A pod that names some of its containers means no others.
+    let named = [TRACE_ANNOTATIONS[0], "."].concat();
+    let is_chosen = wish(state, name, TRACE_ANNOTATIONS[0]).is_some()
+        || !state.annotations.iter().any(|(key, value)| key.starts_with(&named) && value == "true");
+    is_chosen && !TRACE_ANNOTATIONS.iter().any(|key| wish(state, name, key) == Some("false"))
 }
 
 /// Takes what the container's annotations ask for; what they have no value for is logged and left as the hook has it.
