@@ -4,77 +4,18 @@
 
 #[path = "common/live.rs"]
 mod live;
+#[path = "common/pods.rs"]
+mod pods;
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use live::{wait_for, Live, Runc};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
+use pods::{bundle, containerd, hex_id, Places, CONTAINERD};
 use serde_json::{json, Value};
-
-/// Where containerd keeps the bundles of Kubernetes's containers.
-const CONTAINERD: &str = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
-
-/// Bundles in containerd's place, removed when the test ends.
-struct Places(Vec<PathBuf>);
-impl Drop for Places {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            let _ = fs::remove_file(path);
-        }
-        // Empty, unless it is a real one's.
-        let mut dir = Path::new(CONTAINERD);
-        while fs::remove_dir(dir).is_ok() {
-            dir = dir.parent().unwrap();
-        }
-    }
-}
-
-/// An id as engines make them up.
-fn hex_id(live: &Live) -> String {
-    // What differs stands in front.
-    let digits: String = live.id().bytes().rev().map(|byte| format!("{byte:02x}")).collect();
-    format!("{digits:0<64}")[..64].to_owned()
-}
-
-/// What containerd says of a container.
-fn containerd(pod: &str, name: &str) -> Value {
-    json!({
-        "io.kubernetes.cri.container-type": "container",
-        "io.kubernetes.cri.container-name": name,
-        "io.kubernetes.cri.image-name": "docker.io/library/busybox:1.36",
-        "io.kubernetes.cri.sandbox-id": "1".repeat(64),
-        "io.kubernetes.cri.sandbox-name": pod,
-        "io.kubernetes.cri.sandbox-namespace": "shop",
-        "io.kubernetes.cri.sandbox-uid": "0d4c1c6f-8f0a-4a75-9a55-0a3f6b1ed3a1",
-    })
-}
-
-/// A bundle with annotations and hooks.
-fn bundle(live: &Live, args: &[&str], annotations: &Value, hooks: Value) -> PathBuf {
-    let bundle = live.bundle_with(args, hooks);
-    let path = bundle.join("config.json");
-    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    config["annotations"] = annotations.clone();
-    fs::write(&path, config.to_string()).unwrap();
-    bundle
-}
-
-/// Starts a container whose bundle is found where containerd would have it.
-fn start(live: &Live, places: &mut Places, annotations: &Value) -> String {
-    let id = hex_id(live);
-    let bundle = bundle(live, &["sleep", "60"], annotations, json!({}));
-    fs::create_dir_all(CONTAINERD).unwrap();
-    let place = Path::new(CONTAINERD).join(&id);
-    symlink(&bundle, &place).unwrap();
-    places.0.push(place);
-    live.start_container(&bundle, &id);
-    id
-}
 
 /// The hooks of a container that is to be recorded if it asks.
 fn hooks(live: &Live) -> Value {
@@ -87,12 +28,12 @@ fn a_pods_container_is_attached_to_by_its_pod_and_found_by_it_ever_after() {
     let test = "a_pods_container_is_attached_to_by_its_pod_and_found_by_it_ever_after";
     let Some(live) = Live::new(test, &[Runc]) else { return };
     let pod = format!("web-{}", std::process::id());
-    let mut places = Places(Vec::new());
-    let id = start(&live, &mut places, &containerd(&pod, "app"));
-    let other = start(&live, &mut places, &containerd(&pod, "log"));
+    let mut places = Places::default();
+    let id = places.start(&live, &["sleep", "60"], &containerd(&pod, "app"), json!({}));
+    let other = places.start(&live, &["sleep", "60"], &containerd(&pod, "log"), json!({}));
     let mut sandbox = containerd(&pod, "");
     sandbox["io.kubernetes.cri.container-type"] = json!("sandbox");
-    start(&live, &mut places, &sandbox);
+    places.start(&live, &["sleep", "60"], &sandbox, json!({}));
 
     let (whole, both) = (format!("pod:shop/{pod}/app"), format!("pod:shop/{pod}"));
     let said = live.bin(&["attach", &both]).expect_code(1).stderr;
@@ -150,9 +91,9 @@ fn a_pods_container_is_attached_to_by_its_pod_and_found_by_it_ever_after() {
 #[test]
 fn a_container_is_found_by_the_name_that_its_engine_has_for_it() {
     let Some(live) = Live::new("a_container_is_found_by_the_name_that_its_engine_has_for_it", &[Runc]) else { return };
-    let mut places = Places(Vec::new());
+    let mut places = Places::default();
     let name = format!("app-{}", live.id());
-    let id = start(&live, &mut places, &containerd("web", &name));
+    let id = places.start(&live, &["sleep", "60"], &containerd("web", &name), json!({}));
     let mut attach = live.start(&["attach", &name], "attach");
     wait_for("the recorder", || live.recorder(&id));
     live.bin(&["stop", &id]).expect_code(0);
@@ -243,14 +184,10 @@ fn a_container_of_a_podman_pod_is_named_by_podmans_list_and_the_pods_hostname() 
 #[test]
 fn attach_prints_as_it_goes_and_ends_with_whoever_listens() {
     let Some(live) = Live::new("attach_prints_as_it_goes_and_ends_with_whoever_listens", &[Runc]) else { return };
-    let mut places = Places(Vec::new());
+    let mut places = Places::default();
     let pod = format!("busy-{}", std::process::id());
-    let id = hex_id(&live);
-    let made = bundle(&live, &["sh", "-c", "while :; do ls /; sleep 0.1; done"], &containerd(&pod, "app"), json!({}));
-    fs::create_dir_all(CONTAINERD).unwrap();
-    places.0.push(Path::new(CONTAINERD).join(&id));
-    symlink(&made, &places.0[0]).unwrap();
-    live.start_container(&made, &id);
+    let id =
+        places.start(&live, &["sh", "-c", "while :; do ls /; sleep 0.1; done"], &containerd(&pod, "app"), json!({}));
     let begin = |name: &str| {
         let mut command = live.command(live::BIN);
         command.args(["attach", "--follow", &format!("pod:shop/{pod}/app")]).process_group(0);
