@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::ids::is_pod;
 use crate::recording::{list_recordings, Meta};
 use crate::sys;
@@ -83,8 +83,7 @@ pub fn find_recording(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
     }
     labels.extend(pods.iter().map(String::as_str));
     if exact.is_none() && labels.len() > 1 {
-        let text = format!("{} recordings begin with {wanted}: {}", labels.len(), labels.join(", "));
-        return Err(Error::new(Kind::Busy, text).hint("give more of the name"));
+        return Err(Error::several("recordings", wanted, &labels));
     }
     match exact.or(newest) {
         Some(at) => Ok(all.swap_remove(at).0),

@@ -45,7 +45,7 @@ record!(Storage { all: List });
 record!(Stored { id: Text, names: Texts });
 
 /// A container as its engine describes it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Described {
     /// What recordings keep of it.
     pub meta: ContainerMeta,
@@ -57,7 +57,7 @@ pub struct Described {
 
 /// The name that Podman has for a container: it is in no annotation.
 fn podman_name(bundle: &Path, id: &str) -> Option<String> {
-    let base = bundle.parent()?.parent()?;
+    let base = sys::parent(sys::parent(bundle)?)?;
     let list = read_bounded(&base.join("containers.json"), STORAGE_MAX).ok()?;
     let mut storage = Storage::default();
     record::read(&[b"{\"all\":", list.as_slice(), b"}"].concat(), "containers.json", &mut storage).ok()?;
@@ -130,7 +130,11 @@ fn describe_running(id: &str) -> Described {
 fn named(pod: Option<&str>, name: &str) -> Vec<Described> {
     let is_it = |meta: &ContainerMeta| match pod {
         Some(pod) => is_pod(pod, &meta.pod_path()),
-        None => meta.name == name,
+        // Podman's own has its pod's in front.
+        None => {
+            let own = name.strip_prefix(&*meta.pod).and_then(|name| name.strip_prefix('-')).unwrap_or(name);
+            meta.name == name || meta.name == own
+        }
     };
     let mut seen: Vec<String> = Vec::new();
     let mut found = Vec::new();
@@ -165,24 +169,22 @@ pub fn find(wanted: &str) -> Result<(Described, Vec<Pid>)> {
         Err(why) if why.kind() == Kind::NotFound => why,
         Err(why) => return Err(why),
     };
-    let found = named(pod, wanted);
-    if let [only] = found.as_slice() {
-        let (_, pids) = find_container(&only.meta.id)?;
-        return Ok((only.clone(), pids));
+    let mut found = named(pod, wanted);
+    if found.len() > 1 {
+        let mut names = Vec::new();
+        for one in &mut found {
+            one.meta.bundle = if pod.is_some() { one.meta.pod_path() } else { std::mem::take(&mut one.meta.id) };
+            names.push(one.meta.bundle.as_str());
+        }
+        return Err(Error::several("containers", wanted, &names));
     }
-    if found.is_empty() {
+    let Some(only) = found.pop() else {
         return Err(match pod {
             Some(pod) => Error::not_found(["a running container of pod ", pod, " on this machine"].concat())
                 .hint("crictl ps or podman ps --pod list what runs; a container's id does as well"),
             None => unknown,
         });
-    }
-    let mut text = [wanted, " is more than one container:"].concat();
-    for one in &found {
-        let path = one.meta.pod_path();
-        for part in [" ", if pod.is_some() { &path } else { &one.meta.id }] {
-            text.push_str(part);
-        }
-    }
-    Err(Error::new(Kind::Busy, text).hint("name one of them"))
+    };
+    let (_, pids) = find_container(&only.meta.id)?;
+    Ok((only, pids))
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::target::Target;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::ids::{is_pod, Pid};
 use crate::json::Json;
 use crate::proc;
@@ -207,11 +207,9 @@ pub fn find_running(wanted: &str) -> Result<RunState> {
     if states.is_empty() {
         return Ok(newest);
     }
-    let mut text = format!("{} running recordings begin with {wanted}: {}", states.len() + 1, newest.unit());
+    let mut units = vec![newest.unit()];
     for state in &states {
-        for part in [", ", state.unit()] {
-            text.push_str(part);
-        }
+        units.push(state.unit());
     }
-    Err(Error::new(Kind::Busy, text).hint("give more of the name"))
+    Err(Error::several("running recordings", wanted, &units))
 }

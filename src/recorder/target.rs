@@ -5,7 +5,7 @@
 //! five threads already, and a container that runs may have hundreds.
 
 use crate::arch::Abi;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::ids::Pid;
 use crate::proc;
 use crate::recording::{ContainerMeta, InitialTask, OpenFile};
@@ -164,11 +164,7 @@ pub fn find_container(wanted: &str) -> Result<(String, Vec<Pid>)> {
                 .hint("name the id that the runtime lists (runc list, podman ps --no-trunc), or pid:N"))
         }
         [only] => only,
-        _ => {
-            let shown = ids.get(..4).unwrap_or(&ids).join(", ");
-            let text = format!("{} containers begin with {wanted}: {shown} …", ids.len());
-            return Err(Error::new(Kind::Busy, text).hint("give more of the id"));
-        }
+        _ => return Err(Error::several("containers", wanted, &ids)),
     };
     let mut pids = Vec::new();
     for (of, pid) in &members {
