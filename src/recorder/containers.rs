@@ -14,7 +14,7 @@ use crate::ids::{is_pod, Pid};
 use crate::oci::{parse_config, pod, CONFIG_MAX};
 use crate::proc;
 use crate::record::{self, record};
-use crate::recording::{read_bounded, ContainerMeta, Recording};
+use crate::recording::{read_bounded, ContainerMeta};
 use crate::sys;
 use crate::words::next;
 
@@ -86,8 +86,11 @@ pub fn describe(id: &str, bundle: &str, mut annotations: Vec<(String, String)>) 
     [meta.namespace, meta.pod, meta.name, meta.pod_uid, meta.image] = place.texts;
     if place.by_podman && meta.name.is_empty() {
         meta.name = podman_name(bundle, id).unwrap_or_default();
-        // All containers of a pod have its hostname, which is its name unless somebody gave it another.
-        let host = env.iter().find_map(|line| line.strip_prefix("HOSTNAME=")).filter(|host| pod::is_name(host));
+        // All containers of a pod have its hostname, which is its name unless somebody gave it another. One with the
+        // machine's network has the machine's.
+        let node = proc::uname().1;
+        let host = env.iter().find_map(|line| line.strip_prefix("HOSTNAME="));
+        let host = host.filter(|host| pod::is_name(host) && *host != node);
         if let (true, true, Some(host)) = (place.in_podman_pod, meta.pod.is_empty(), host) {
             meta.pod = host.to_owned();
             // `kube play` calls them POD-CONTAINER.
@@ -126,34 +129,33 @@ fn describe_running(id: &str) -> Described {
     }
 }
 
-/// The containers that run and are the pod's, or have the name.
-fn named(pod: Option<&str>, name: &str) -> Vec<Described> {
-    let is_it = |meta: &ContainerMeta| match pod {
-        Some(pod) => is_pod(pod, &meta.pod_path()),
-        // Podman's own has its pod's in front.
-        None => {
-            let own = name.strip_prefix(&*meta.pod).and_then(|name| name.strip_prefix('-')).unwrap_or(name);
-            meta.name == name || meta.name == own
-        }
-    };
-    let mut seen: Vec<String> = Vec::new();
-    let mut found = Vec::new();
+/// The containers that run and are the pod's, or have the name: their ids, and how each is to be told.
+fn named(pod: Option<&str>, name: &str) -> Vec<[String; 2]> {
+    let mut found: Vec<[String; 2]> = Vec::new();
     // Those that are recorded are known wherever their bundles are.
     for state in running() {
-        if let Ok(meta) = Recording::read_meta(Path::new(&state.recording)) {
-            if is_it(&meta.container) && !seen.contains(&state.container) {
-                seen.push(state.container);
-                found.push(Described { meta: meta.container, ..Described::default() });
-            }
+        let is_new = !found.iter().any(|[id, _]| *id == state.container);
+        if is_new && pod.is_some_and(|pod| is_pod(pod, &state.pod)) {
+            found.push([state.container, state.pod]);
         }
     }
+    let mut seen: Vec<String> = found.iter().map(|[id, _]| id.clone()).collect();
     for pid in proc::processes() {
         for path in proc::cgroup_paths(pid) {
             let Some(id) = container_id(&path).filter(|id| !seen.iter().any(|seen| seen == id)) else { continue };
-            let described = describe_running(id);
             seen.push(id.to_owned());
-            if !described.is_sandbox && is_it(&described.meta) {
-                found.push(described);
+            let Described { meta, is_sandbox, .. } = describe_running(id);
+            let path = meta.pod_path();
+            let is_it = match pod {
+                Some(pod) => is_pod(pod, &path),
+                // Podman's own name has its pod's in front.
+                None => {
+                    let own = name.strip_prefix(&*meta.pod).and_then(|name| name.strip_prefix('-')).unwrap_or(name);
+                    meta.name == name || meta.name == own
+                }
+            };
+            if is_it && !is_sandbox {
+                found.push([meta.id, path]);
             }
         }
     }
@@ -164,27 +166,24 @@ fn named(pod: Option<&str>, name: &str) -> Vec<Described> {
 /// `pod:NAMESPACE/POD[/CONTAINER]`; and its processes, the first one first.
 pub fn find(wanted: &str) -> Result<(Described, Vec<Pid>)> {
     let pod = wanted.strip_prefix("pod:");
-    let unknown = match find_container(if pod.is_some() { "" } else { wanted }) {
-        Ok((id, pids)) => return Ok((describe_running(&id), pids)),
-        Err(why) if why.kind() == Kind::NotFound => why,
-        Err(why) => return Err(why),
-    };
-    let mut found = named(pod, wanted);
-    if found.len() > 1 {
-        let mut names = Vec::new();
-        for one in &mut found {
-            one.meta.bundle = if pod.is_some() { one.meta.pod_path() } else { std::mem::take(&mut one.meta.id) };
-            names.push(one.meta.bundle.as_str());
+    let mut found = find_container(if pod.is_some() { "" } else { wanted });
+    if matches!(&found, Err(why) if why.kind() == Kind::NotFound) {
+        let all = named(pod, wanted);
+        if all.len() > 1 {
+            let mut names = Vec::new();
+            for [id, path] in &all {
+                names.push(if pod.is_some() { path.as_str() } else { id });
+            }
+            return Err(Error::several("containers", wanted, &names));
         }
-        return Err(Error::several("containers", wanted, &names));
+        match (all.first(), pod) {
+            (Some([id, _]), _) => found = find_container(id),
+            (None, Some(pod)) => {
+                return Err(Error::not_found(["a running container of pod ", pod, " on this machine"].concat())
+                    .hint("crictl ps or podman ps --pod list what runs; a container's id does as well"));
+            }
+            (None, None) => {}
+        }
     }
-    let Some(only) = found.pop() else {
-        return Err(match pod {
-            Some(pod) => Error::not_found(["a running container of pod ", pod, " on this machine"].concat())
-                .hint("crictl ps or podman ps --pod list what runs; a container's id does as well"),
-            None => unknown,
-        });
-    };
-    let (_, pids) = find_container(&only.meta.id)?;
-    Ok((only, pids))
+    found.map(|(id, pids)| (describe_running(&id), pids))
 }
