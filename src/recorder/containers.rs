@@ -7,16 +7,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::run_state::running;
-use super::target::{container_id, find_container};
-use crate::error::{Error, Kind, Result};
+use super::run_state::{running, RunState};
+use super::target::members;
+use crate::error::{Error, Result};
 use crate::ids::{is_pod, Pid};
 use crate::oci::{parse_config, pod, CONFIG_MAX};
 use crate::proc;
-use crate::record::{self, record};
 use crate::recording::{read_bounded, ContainerMeta};
 use crate::sys;
-use crate::words::next;
+use crate::words::{next, split_once};
 
 /// Where bundles lie, in parts: containerd's for Kubernetes in its own place and in those of k3s, k0s and microk8s; for
 /// Docker and nerdctl; those of CRI-O, and of Podman with its drivers.
@@ -28,21 +27,6 @@ const PLACES: [[&str; 3]; 3] = [
 
 /// Largest list of Podman's containers that is read, in bytes: one has half a KB.
 const STORAGE_MAX: usize = 4 << 20;
-
-/// Podman's containers.json, as far as it is read.
-#[derive(Default)]
-struct Storage {
-    all: Vec<Stored>,
-}
-
-/// A container in it.
-#[derive(Default)]
-struct Stored {
-    id: String,
-    names: Vec<String>,
-}
-record!(Storage { all: List });
-record!(Stored { id: Text, names: Texts });
 
 /// A container as its engine describes it.
 #[derive(Debug, Default)]
@@ -57,12 +41,14 @@ pub struct Described {
 
 /// The name that Podman has for a container: it is in no annotation.
 fn podman_name(bundle: &Path, id: &str) -> Option<String> {
-    let base = sys::parent(sys::parent(bundle)?)?;
-    let list = read_bounded(&base.join("containers.json"), STORAGE_MAX).ok()?;
-    let mut storage = Storage::default();
-    record::read(&[b"{\"all\":", list.as_slice(), b"}"].concat(), "containers.json", &mut storage).ok()?;
-    let stored = storage.all.into_iter().find(|stored| stored.id == id)?;
-    stored.names.into_iter().next().filter(|name| pod::is_name(name))
+    let list = read_bounded(&sys::parent(sys::parent(bundle)?)?.join("containers.json"), STORAGE_MAX).ok()?;
+    name_in(&String::from_utf8(list).ok()?, id).map(str::to_owned)
+}
+
+/// The same in the list's text: the members have this order and no blanks (containers/storage `Container`, encoding/json).
+fn name_in<'a>(list: &'a str, id: &str) -> Option<&'a str> {
+    let (_, behind) = split_once(list, &["{\"id\":\"", id, "\",\"names\":[\""].concat())?;
+    split_once(behind, "\"").map(|(name, _)| name).filter(|name| pod::is_name(name))
 }
 
 /// Describes a container by its bundle, and by the annotations that its state has.
@@ -129,61 +115,93 @@ fn describe_running(id: &str) -> Described {
     }
 }
 
-/// The containers that run and are the pod's, or have the name: their ids, and how each is to be told.
-fn named(pod: Option<&str>, name: &str) -> Vec<[String; 2]> {
-    let mut found: Vec<[String; 2]> = Vec::new();
-    // Those that are recorded are known wherever their bundles are.
-    for state in running() {
-        let is_new = !found.iter().any(|[id, _]| *id == state.container);
-        if is_new && pod.is_some_and(|pod| is_pod(pod, &state.pod)) {
-            found.push([state.container, state.pod]);
+/// Whether it is an id as engines make them up.
+fn is_made_up(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a container is the pod's, or has the name.
+fn is_named(id: &str, pod: Option<&str>, name: &str) -> bool {
+    let Described { meta, is_sandbox, .. } = describe_running(id);
+    if is_sandbox {
+        return false;
+    }
+    match pod {
+        Some(pod) => is_pod(pod, &meta.pod_path()),
+        // Podman's own name has its pod's in front.
+        None => {
+            let own = name.strip_prefix(&*meta.pod).and_then(|name| name.strip_prefix('-')).unwrap_or(name);
+            meta.name == name || meta.name == own
         }
     }
-    let mut seen: Vec<String> = found.iter().map(|[id, _]| id.clone()).collect();
-    for pid in proc::processes() {
-        for path in proc::cgroup_paths(pid) {
-            let Some(id) = container_id(&path).filter(|id| !seen.iter().any(|seen| seen == id)) else { continue };
-            seen.push(id.to_owned());
-            let Described { meta, is_sandbox, .. } = describe_running(id);
-            let path = meta.pod_path();
-            let is_it = match pod {
-                Some(pod) => is_pod(pod, &path),
-                // Podman's own name has its pod's in front.
-                None => {
-                    let own = name.strip_prefix(&*meta.pod).and_then(|name| name.strip_prefix('-')).unwrap_or(name);
-                    meta.name == name || meta.name == own
-                }
-            };
-            if is_it && !is_sandbox {
-                found.push([meta.id, path]);
-            }
-        }
-    }
-    found
 }
 
 /// The container that runs and is meant by an id, a unique beginning of it, a name that its engine has for it, or
 /// `pod:NAMESPACE/POD[/CONTAINER]`; and its processes, the first one first.
 pub fn find(wanted: &str) -> Result<(Described, Vec<Pid>)> {
     let pod = wanted.strip_prefix("pod:");
-    let mut found = find_container(if pod.is_some() { "" } else { wanted });
-    if matches!(&found, Err(why) if why.kind() == Kind::NotFound) {
-        let all = named(pod, wanted);
-        if all.len() > 1 {
-            let mut names = Vec::new();
-            for [id, path] in &all {
-                names.push(if pod.is_some() { path.as_str() } else { id });
+    let mut found = members(&mut |id| pod.is_none() && id.starts_with(wanted));
+    if found.iter().any(|(id, _)| id == wanted) {
+        found.retain(|(id, _)| id == wanted);
+    }
+    if found.is_empty() {
+        // What is recorded is known wherever its bundle is.
+        let recorded = running();
+        let mut seen: Vec<(String, bool)> = Vec::new();
+        found = members(&mut |id| {
+            if let Some((_, is_it)) = seen.iter().find(|(seen, _)| seen == id) {
+                return *is_it;
             }
-            return Err(Error::several("containers", wanted, &names));
+            let is_recorded = |state: &RunState| state.container == id && is_pod(pod.unwrap_or_default(), &state.pod);
+            let is_it = recorded.iter().any(is_recorded) || (is_made_up(id) && is_named(id, pod, wanted));
+            seen.push((id.to_owned(), is_it));
+            is_it
+        });
+    }
+    let mut pids = Vec::new();
+    let mut ids: Vec<String> = Vec::new();
+    for (id, pid) in found {
+        if !ids.contains(&id) {
+            ids.push(id);
         }
-        match (all.first(), pod) {
-            (Some([id, _]), _) => found = find_container(id),
-            (None, Some(pod)) => {
-                return Err(Error::not_found(["a running container of pod ", pod, " on this machine"].concat())
-                    .hint("crictl ps or podman ps --pod list what runs; a container's id does as well"));
-            }
-            (None, None) => {}
+        pids.push(pid);
+    }
+    let described = match ids.as_slice() {
+        [id] => return Ok((describe_running(id), pids)),
+        [] => {
+            return Err(match pod {
+                Some(pod) => Error::not_found(["a running container of pod ", pod, " on this machine"].concat())
+                    .hint("crictl ps or podman ps --pod list what runs; a container's id does as well"),
+                None => Error::not_found(["a running container ", wanted].concat())
+                    .hint("name the id that the runtime lists (runc list, podman ps --no-trunc), or pid:N"),
+            });
+        }
+        _ => ids.iter().map(|id| describe_running(id).meta),
+    };
+    let shown: Vec<String> = described.map(|meta| if pod.is_some() { meta.pod_path() } else { meta.id }).collect();
+    let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
+    Err(Error::several("containers", wanted, &shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_engines_make_up_are_told_from_other_groups() {
+        let id = "0123456789abcdef".repeat(4);
+        assert!(is_made_up(&id));
+        for other in [&id[1..], &id.to_uppercase(), "user.slice", ""] {
+            assert!(!is_made_up(other), "{other}");
         }
     }
-    found.map(|(id, pids)| (describe_running(&id), pids))
+
+    #[test]
+    fn podmans_name_is_read_as_podman_writes_it() {
+        let list = r#"[{"id":"ab","image":"x"},{"id":"abc","names":["web-app","x"],"metadata":"{\"id\":\"d\"}"}]"#;
+        for (id, name) in [("abc", Some("web-app")), ("ab", None), ("d", None)] {
+            assert_eq!(name_in(list, id), name);
+        }
+        assert_eq!(name_in(r#"[{"id":"abc","names":["a b"]}]"#, "abc"), None);
+    }
 }
