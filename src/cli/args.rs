@@ -296,7 +296,7 @@ mod tests {
         for (line, told) in [
             ("stop", "<id> is missing"),
             ("stop a b", "there is an argument too many: \"b\""),
-            ("list a", "there is an argument too many: \"a\""),
+            ("doctor a", "there is an argument too many: \"a\""),
             ("list --jsn", "there is no option \"--jsn\""),
             ("list --mode x", "list takes no --mode"),
             ("list --dir", "--dir needs a value"),
