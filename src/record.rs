@@ -139,7 +139,7 @@ pub fn write<'j>(json: &'j mut Json, record: &mut dyn Record) -> &'j mut Json {
 
 /// Reads a JSON object into a record. Errors name the text as `what` says.
 pub fn read(text: &[u8], what: &str, record: &mut dyn Record) -> Result<()> {
-    let mut parser = Parser { text, at: 0, too_deep: false };
+    let mut parser = Parser::new(text, 0);
     let read = parser.value(Some(Field::Record(&mut (&mut *record as &mut dyn Record))), 0);
     parser.peek();
     if parser.too_deep {
@@ -152,15 +152,27 @@ pub fn read(text: &[u8], what: &str, record: &mut dyn Record) -> Result<()> {
 }
 
 /// A JSON text and where in it the reader is. Its functions give `None` where it is not what was expected.
-struct Parser<'t> {
+#[derive(Debug)]
+pub struct Parser<'t> {
     text: &'t [u8],
-    at: usize,
+    /// The offset of the next byte.
+    pub at: usize,
     too_deep: bool,
 }
 
-impl Parser<'_> {
+impl<'t> Parser<'t> {
+    /// A reader that begins at an offset.
+    pub fn new(text: &'t [u8], at: usize) -> Self {
+        Parser { text, at, too_deep: false }
+    }
+
+    /// Passes over a value, whatever it is.
+    pub fn skip(&mut self) -> Option<()> {
+        self.value(None, 0)
+    }
+
     /// The next byte that is no blank; 0 at the end.
-    fn peek(&mut self) -> u8 {
+    pub fn peek(&mut self) -> u8 {
         loop {
             match self.text.get(self.at) {
                 Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
@@ -170,7 +182,7 @@ impl Parser<'_> {
     }
 
     /// Takes `word` if it is next.
-    fn takes(&mut self, word: &[u8]) -> bool {
+    pub fn takes(&mut self, word: &[u8]) -> bool {
         self.peek();
         let there = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word));
         if there {
@@ -309,7 +321,7 @@ impl Parser<'_> {
     }
 
     /// What a string means. Halves of a surrogate pair without the other mean U+FFFD.
-    fn string(&mut self, out: &mut String) -> Option<()> {
+    pub fn string(&mut self, out: &mut String) -> Option<()> {
         if !self.takes(b"\"") {
             return None;
         }

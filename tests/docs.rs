@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each `--help` there is, as the words in front of it; the first is the top level.
-const HELPS: [&str; 17] = [
+const HELPS: [&str; 21] = [
     "",
     "hook",
     "hook start",
@@ -26,6 +26,10 @@ const HELPS: [&str; 17] = [
     "seccomp check",
     "seccomp diff",
     "seccomp denials",
+    "hooks",
+    "hooks install",
+    "hooks print",
+    "hooks remove",
     "doctor",
     "gc",
 ];
@@ -165,7 +169,7 @@ fn the_manual_page_has_the_options_of_each_help_and_no_others() {
     let page = page();
     let shared = section(&page, "Record options").expect("a section Record options");
     let mut everywhere = options(&plain(&help("")));
-    for words in HELPS.into_iter().filter(|words| !["", "hook", "seccomp"].contains(words)) {
+    for words in HELPS.into_iter().filter(|words| !["", "hook", "seccomp", "hooks"].contains(words)) {
         let heading = words.to_owned();
         let part = section(&page, &heading).unwrap_or_else(|| panic!("the manual page has no section {heading}"));
         let mut have = tagged(part);

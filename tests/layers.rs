@@ -14,12 +14,13 @@ const LAYERS: [&[&str]; 7] = [
     &["proc", "sys", "tracefs"],
     &["oci", "recording", "tasks"],
     &["calls"],
-    &["recorder", "report", "seccomp"],
+    &["hooks", "recorder", "report", "seccomp"],
     &["cli"],
 ];
 
 /// Who does not know whom, beyond the layers: the first never uses the second.
-const STRANGERS: [(&str, &[&str]); 8] = [
+const STRANGERS: [(&str, &[&str]); 9] = [
+    ("hooks", &["recorder", "report", "seccomp", "calls", "tasks", "recording", "tracefs"]),
     ("recorder", &["report", "seccomp", "calls", "tasks"]),
     // Reports read recordings, also those of other machines.
     ("report", &["recorder", "seccomp", "tracefs", "proc", "sys", "oci"]),

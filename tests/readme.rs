@@ -52,7 +52,7 @@ fn the_container_session_of_the_readme_works_as_written() {
     let errors = String::from_utf8_lossy(&done.stderr).into_owned();
     std::fs::remove_dir_all(&dir).expect("the session's directory goes");
     assert!(done.status.success(), "{:?}\n{text}\n{errors}", done.status);
-    assert!(text.starts_with("bin\ndev\nproc\nsys\n"), "{text}");
+    assert!(text.starts_with("./config.json: written\nbin\ndev\nproc\nsys\n"), "{text}");
     assert!(text.lines().any(|line| line.contains("execve(") && line.contains(" = 0 <")), "{text}");
     assert!(text.contains("getdents64(") && text.contains("+++ exited with 0 +++"), "{text}");
     assert!(text.contains("they add up"), "{text}");

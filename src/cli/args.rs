@@ -46,6 +46,10 @@ pub enum Opt {
     Base,
     Why,
     Seccomp,
+    Stage,
+    Into,
+    Root,
+    Binary,
     // From here on: without a value.
     ErrorsOnly,
     Strict,
@@ -56,7 +60,15 @@ pub enum Opt {
     Portable,
     Args,
     Force,
+    Always,
     Json,
+}
+
+impl Opt {
+    /// Whether a value stands behind it.
+    pub fn has_value(self) -> bool {
+        (self as usize) < Opt::ErrorsOnly as usize
+    }
 }
 
 const COUNT: usize = Opt::Json as usize + 1;
@@ -65,8 +77,8 @@ const COUNT: usize = Opt::Json as usize + 1;
 pub const NAMES: &str = "\
     --mode --buffer-size-kb --max-size --max-age --max-total --name --strings --data --dir --syscalls \
     --if-annotation --report --output --color --format --pid --comm --since --until --min-duration --merge-log \
-    --runtime --no-new-privileges --base --why --seccomp --errors-only --strict --quiet --with-runtime --follow \
-    --container-only --portable --args --force --json";
+    --runtime --no-new-privileges --base --why --seccomp --stage --into --root --binary --errors-only --strict --quiet \
+    --with-runtime --follow --container-only --portable --args --force --always --json";
 
 /// The words behind a verb.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use super::args::{self, Args, Opt};
 use super::{out, units};
 use crate::error::{exit, Result};
 use crate::format::{parse_header_page, Schema};
+use crate::hooks;
 use crate::json::Json;
 use crate::proc;
 use crate::recorder::{
@@ -318,6 +319,19 @@ fn check_space(findings: &mut Findings, tracefs: Option<&Tracefs>, dir: &Path) {
     }
 }
 
+fn check_hooks(findings: &mut Findings) {
+    let (told, missing) = hooks::installed();
+    match missing {
+        None => findings.add(Verdict::Info, "hooks", format_args!("{told}"), ""),
+        Some(program) => findings.add(
+            Verdict::Less,
+            "hooks",
+            format_args!("{told}; they call {program}, which is missing: such containers do not start"),
+            "ftrace-analyzer hooks install, or remove",
+        ),
+    }
+}
+
 pub fn main(args: &Args<'_>) -> Result<u8> {
     let json = args.has(Opt::Json).then(|| {
         let mut json = Json::new();
@@ -331,6 +345,7 @@ pub fn main(args: &Args<'_>) -> Result<u8> {
         check_events(&mut findings, tracefs);
     }
     check_space(&mut findings, tracefs.as_ref(), &args::dir(args));
+    check_hooks(&mut findings);
     if let Some(mut checks) = findings.json {
         checks.end_array();
         let mut json = Json::new();

@@ -77,7 +77,7 @@ fn read_state() -> Result<State> {
 }
 
 /// An annotation that a container must carry to be recorded: `KEY` or `KEY=VALUE`.
-fn condition<'a>(args: &Args<'a>) -> Result<Option<(&'a str, Option<&'a str>)>> {
+pub fn condition<'a>(args: &Args<'a>) -> Result<Option<(&'a str, Option<&'a str>)>> {
     let Some(text) = args.get(Opt::IfAnnotation) else { return Ok(None) };
     let (key, value) = match text.split_once('=') {
         Some((key, value)) => (key, Some(value)),

@@ -11,6 +11,7 @@ mod gc;
 mod help;
 mod help_table;
 mod hook;
+mod hooks;
 mod list;
 mod out;
 mod report;
@@ -45,6 +46,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     let first = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let of_group = match grammar.verb {
         Verb::Hook => Some("there are hook start and hook stop"),
+        Verb::Hooks => Some("there are hooks install, print and remove"),
         Verb::Seccomp => Some("there are seccomp generate, check, diff and denials"),
         _ => None,
     };
@@ -61,7 +63,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Verb::HookStart => return hook::main(&args, hook::start),
         Verb::HookStop => return hook::main(&args, hook::stop),
         Verb::Run => return run::main(&args, words.get(end..).unwrap_or_default()),
-        Verb::Top | Verb::Hook | Verb::Seccomp => Ok(exit::USAGE),
+        Verb::Top | Verb::Hook | Verb::Seccomp | Verb::Hooks => Ok(exit::USAGE),
         Verb::Attach => attach::main(&args),
         Verb::Follow => follow::main(&args),
         Verb::Stop => stop::main(&args),
@@ -71,6 +73,9 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Verb::SeccompCheck => seccomp::check(&args),
         Verb::SeccompDiff => seccomp::diff(&args),
         Verb::SeccompDenials => seccomp::denials(&args),
+        Verb::HooksInstall => hooks::main(&args, hooks::What::Install),
+        Verb::HooksPrint => hooks::main(&args, hooks::What::Print),
+        Verb::HooksRemove => hooks::main(&args, hooks::What::Remove),
         Verb::Doctor => doctor::main(&args),
         Verb::Gc => gc::main(&args),
     };

@@ -28,6 +28,11 @@ pub enum Verb {
     SeccompCheck,
     SeccompDiff,
     SeccompDenials,
+    /// Without what is to be done about hooks.
+    Hooks,
+    HooksInstall,
+    HooksPrint,
+    HooksRemove,
     Doctor,
     Gc,
 }
@@ -44,6 +49,12 @@ macro_rules! record {
         )
     };
 }
+
+/// The options of hooks that are to be called.
+const HOOKS: &str = record!(
+    " --if-annotation --strict --report --seccomp --runtime --stage --always --binary --into --root --base --format \
+     --force --json"
+);
 
 /// What is to be known of a verb to read its words.
 pub struct Grammar {
@@ -68,7 +79,7 @@ const fn row(verb: Verb, name: &'static str, options: &'static str, word: &'stat
 }
 
 /// All of them. `tests/tables/generate` puts the texts of `src/cli/help/` in this order.
-pub static VERBS: [Grammar; 17] = [
+pub static VERBS: [Grammar; 21] = [
     row(Verb::Top, "", "", ""),
     row(Verb::Hook, "hook", "", ""),
     row(Verb::HookStart, "hook start", record!(" --if-annotation --strict"), ""),
@@ -100,6 +111,10 @@ pub static VERBS: [Grammar; 17] = [
     ),
     row(Verb::SeccompDiff, "seccomp diff", "--json", "<profile> <profile>"),
     row(Verb::SeccompDenials, "seccomp denials", "--json --dir", "[<recording>]"),
+    row(Verb::Hooks, "hooks", "", ""),
+    row(Verb::HooksInstall, "hooks install", HOOKS, "[<bundle>]"),
+    row(Verb::HooksPrint, "hooks print", HOOKS, "[<bundle>]"),
+    row(Verb::HooksRemove, "hooks remove", "--runtime --into --root --json", "[<bundle>]"),
     row(Verb::Doctor, "doctor", "--json --dir", ""),
     row(Verb::Gc, "gc", "--max-total --max-age --dir", ""),
 ];
@@ -120,7 +135,7 @@ pub fn find(arguments: &[OsString]) -> Result<(&'static Grammar, usize)> {
         });
     };
     // A word that names a group, and the one behind it.
-    if matches!(verb.verb, Verb::Hook | Verb::Seccomp) {
+    if matches!(verb.verb, Verb::Hook | Verb::Seccomp | Verb::Hooks) {
         let second = arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default();
         let of_group = VERBS.iter().find(|known| words::split_once(known.name, " ") == Some((name, second)));
         return Ok(of_group.map_or((verb, 1), |verb| (verb, 2)));

@@ -104,6 +104,8 @@ pub struct Status {
     pub mode: u32,
     /// Its owner.
     pub user: u32,
+    /// The owner's group.
+    pub group: u32,
     /// Bytes.
     pub size: u64,
     /// When it was changed, in seconds since 1970.
@@ -143,6 +145,7 @@ fn status_at(dir: RawFd, path: &Path, flags: i32) -> Result<Status, Errno> {
     Ok(Status {
         mode: stat.st_mode,
         user: stat.st_uid,
+        group: stat.st_gid,
         size: stat.st_size as u64,
         modified: stat.st_mtime as i64,
         id: (stat.st_dev as u64, stat.st_ino as u64),
@@ -292,20 +295,39 @@ pub fn numbers(dir: &Path, prefix: &str) -> io::Result<Vec<i32>> {
 
 /// Makes a directory for its owner alone. Its parent must be there, and it must not.
 pub fn make_dir(dir: &Path) -> Result<(), Errno> {
+    make_dir_for(dir, 0o700)
+}
+
+fn make_dir_for(dir: &Path, rights: usize) -> Result<(), Errno> {
     // SAFETY: an integer.
-    unsafe { at(libc::SYS_mkdirat, libc::AT_FDCWD, dir, [0o700, 0, 0]).map(|_| ()) }
+    unsafe { at(libc::SYS_mkdirat, libc::AT_FDCWD, dir, [rights, 0, 0]).map(|_| ()) }
 }
 
 /// Makes a directory for its owner alone, and those above it that are missing.
 pub fn make_dirs(dir: &Path) -> Result<(), Errno> {
-    match make_dir(dir) {
+    make_dirs_for(dir, 0o700)
+}
+
+/// [`make_dirs`] with other rights.
+pub fn make_dirs_for(dir: &Path, rights: usize) -> Result<(), Errno> {
+    match make_dir_for(dir, rights) {
         Err(Errno::EEXIST) if is_dir(dir) => Ok(()),
         Err(Errno::ENOENT) => {
             let parent = parent(dir).ok_or(Errno::ENOENT)?;
-            make_dirs(parent)?;
-            make_dir(dir)
+            make_dirs_for(parent, rights)?;
+            make_dir_for(dir, rights)
         }
         made => made,
+    }
+}
+
+/// Gives an open file the owner, group and rights of another.
+pub fn make_like(file: &File, other: &Status) -> Result<(), Errno> {
+    let owner = [other.user as usize, other.group as usize, libc::AT_EMPTY_PATH as usize];
+    // SAFETY: integers. The owner comes first: a change of it takes set-id bits away. Not fchown, which on ARM knows 16 bits.
+    unsafe {
+        at(libc::SYS_fchownat, file.as_raw_fd(), Path::new(""), owner)?;
+        Errno::result(libc::syscall(libc::SYS_fchmod, file.as_raw_fd(), other.mode & 0o7777)).map(|_| ())
     }
 }
 

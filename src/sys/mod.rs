@@ -15,15 +15,15 @@ mod time;
 mod trap;
 
 pub use files::{
-    exists, free_bytes, is_absolute, is_dir, last_part, lock, make_dir, make_dirs, make_private, mount, names, numbers,
-    open, open_for, parent, read_link, read_on, read_text, remove_dir, remove_dir_with_files, remove_file, rename,
-    set_len, status, status_of, status_of_link, unlock, value_of, Status,
+    exists, free_bytes, is_absolute, is_dir, last_part, lock, make_dir, make_dirs, make_dirs_for, make_like,
+    make_private, mount, names, numbers, open, open_for, parent, read_link, read_on, read_text, remove_dir,
+    remove_dir_with_files, remove_file, rename, set_len, status, status_of, status_of_link, unlock, value_of, Status,
 };
 pub use heap::Heap;
 pub use privileges::{as_owner, confine, set_owner, AsOwner, CAP_CHECKPOINT_RESTORE, CAP_SYS_NICE, CAP_SYS_PTRACE};
 pub use process::{
-    close_others, detach_stdio, end_with_parent, fork, interrupt, lower_nice, page_size, pidfd_open, pipe, run_first,
-    set_name, set_pipe_size, spend_pid, wait, Forked,
+    close_others, detach_stdio, end_with_parent, fork, interrupt, lower_nice, output, page_size, pidfd_open, pipe,
+    run_first, set_name, set_pipe_size, spend_pid, wait, Forked,
 };
 pub use signal::{hold_signals, ignore_signal, read_signal, reset_signals, signal_file};
 pub use socket::{accept, connect, datagrams, listen};

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -195,6 +196,29 @@ pub fn detach_stdio() -> io::Result<()> {
         std::mem::forget(null);
     }
     Ok(())
+}
+
+/// What a program writes to its standard output, no more than `max` bytes, and its exit code as shells have it (127 where
+/// there is no such program).
+pub fn output(words: &[CString], max: usize) -> io::Result<(Vec<u8>, u8)> {
+    let (from, to) = pipe(OFlag::empty())?;
+    match fork()? {
+        Forked::Parent(pid) => {
+            drop(to);
+            let from = std::fs::File::from(from);
+            let bytes = super::read_on(&from, max);
+            drop(from);
+            let code = wait(pid, true);
+            Ok((bytes?, code.unwrap_or(127)))
+        }
+        Forked::Child => {
+            // SAFETY: 1 is replaced, not closed; the pipe's end is none of 0 to 2, which are open.
+            unsafe { libc::syscall(libc::SYS_dup3, to.as_raw_fd(), 1, 0) };
+            super::reset_signals();
+            super::execute(words);
+            super::exit(127)
+        }
+    }
 }
 
 /// Sets the name that ps shows; what is behind the 15th byte is cut off (prctl PR_SET_NAME).

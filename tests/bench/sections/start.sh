@@ -4,19 +4,26 @@
 about_start() { echo "container start under runc, with and without the hooks, and the hooks alone"; }
 can_start() { can_trace; }
 
-# A bundle whose program says when it is alive; $1: hooks or nothing.
+# start_bundle DIRECTORY HOOKS [ARGS]: a bundle whose program says when it is alive.
 start_bundle() {
-	local bundle=$1 hooks=$2
+	local bundle=$1 hooks=$2 args=${3:-'"/alive"'}
 	mkdir -p "$bundle/rootfs/proc"
 	cp "$work/alive" "$bundle/rootfs/alive"
 	cat >"$bundle/config.json" <<-END
 	{"ociVersion": "1.0.2",
-	 "process": {"user": {"uid": 0, "gid": 0}, "args": ["/alive"], "cwd": "/", "env": ["PATH=/"], "noNewPrivileges": true},
+	 "process": {"user": {"uid": 0, "gid": 0}, "args": [$args], "cwd": "/", "env": ["PATH=/"], "noNewPrivileges": true},
 	 "root": {"path": "rootfs", "readonly": true},
 	 "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
 	 $hooks
 	 "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}]}}
 	END
+}
+
+# Our hooks as a member of config.json.
+our_hooks() {
+	local env="\"env\": [\"FTRACE_ANALYZER_RUN_DIR=$work/run\", \"FTRACE_ANALYZER_DIR=$work/recordings\"]"
+	hook() { printf '"%s": [{"path": "%s", "args": ["ftrace-analyzer", "hook", "%s"], %s}]' "$1" "$binary" "$2" "$env"; }
+	echo "\"hooks\": {$(hook createRuntime start), $(hook poststop stop)},"
 }
 
 # start_one plain|hooked
@@ -35,15 +42,13 @@ start_one() {
 }
 
 bench_start() {
-	local rounds=15 round i kinds=(plain hooked) hook env works=
+	local rounds=15 round i kinds=(plain hooked) works=
 	[ -z "$quick" ] || rounds=3
-	env="\"env\": [\"FTRACE_ANALYZER_RUN_DIR=$work/run\", \"FTRACE_ANALYZER_DIR=$work/recordings\"]"
-	hook() { printf '"%s": [{"path": "%s", "args": ["ftrace-analyzer", "hook", "%s"], %s}]' "$1" "$binary" "$2" "$env"; }
 	if ! has runc; then
 		skip start "container start" "no runc"
 	else
 		start_bundle "$work/bundle-plain" ""
-		start_bundle "$work/bundle-hooked" "\"hooks\": {$(hook createRuntime start), $(hook poststop stop)},"
+		start_bundle "$work/bundle-hooked" "$(our_hooks)"
 		if start_one plain && start_one hooked && [ -n "$(ls "$work/recordings")" ]; then
 			works=1
 		else
