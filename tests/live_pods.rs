@@ -141,7 +141,10 @@ fn names_that_are_none_are_left_out_and_told_and_the_container_is_recorded() {
     }
     assert_eq!(meta["container"]["namespace"], json!("shop"));
     let log = fs::read_to_string(live.path("run/hook.log")).unwrap();
-    assert!(log.contains("annotation io.kubernetes.cri.sandbox-name is no name and is left out"), "{log}");
+    assert!(
+        log.contains("io.kubernetes.cri.sandbox-name, io.kubernetes.cri.container-name, annotations that are no names"),
+        "{log}"
+    );
     live.expect_nothing_left();
 }
 

@@ -35,8 +35,8 @@ fn find_target(text: &str) -> Result<Target> {
         None => check(text, Kind::Usage)?,
     }
     let (found, pids) = find(text)?;
-    for key in &found.dropped {
-        out::note(&["ftrace-analyzer: the annotation ", key, " is no name and is left out\n"].concat());
+    if !found.dropped.is_empty() {
+        out::note(&["ftrace-analyzer: ", &found.dropped, "annotations that are no names, are left out\n"].concat());
     }
     let mut container = found.meta;
     check(&container.id, Kind::Malformed(None))?;

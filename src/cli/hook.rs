@@ -147,14 +147,15 @@ pub fn start(args: &Args<'_>) -> Result<()> {
     let mut options = record_options(args)?;
     let condition = condition(args)?;
     let state = read_state()?;
-    let described = recorder::describe(state.id.as_str(), &state.bundle, state.annotations.clone());
+    let described = recorder::describe(state.id.as_str(), &state.bundle, &state.annotations);
     let name = described.meta.name.as_str();
     // A pod's annotations are its own container's, too, which has nothing to tell.
     if described.is_sandbox || !is_wanted(condition, &state, name) {
         return Ok(());
     }
-    for key in &described.dropped {
-        log(&["hook: container ", state.id.as_str(), ": annotation ", key, " is no name and is left out"].concat());
+    if !described.dropped.is_empty() {
+        let words = ["hook: container ", state.id.as_str(), ": ", &described.dropped];
+        log(&(words.concat() + "annotations that are no names, are left out"));
     }
     let Some(init_pid) = state.pid else {
         return Err(Error::malformed(

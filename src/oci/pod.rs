@@ -46,8 +46,8 @@ pub struct Place {
     pub by_podman: bool,
     /// It is in a pod of Podman's, likewise.
     pub in_podman_pod: bool,
-    /// Keys of values that are no names and were dropped.
-    pub dropped: Vec<String>,
+    /// Keys of values that are no names and were dropped, each with a comma behind it.
+    pub dropped: String,
 }
 
 /// The value of the first of several keys, separated by blanks, that has one: the key and it.
@@ -94,7 +94,9 @@ pub fn place(annotations: &[(String, String)]) -> Place {
         if fits {
             text.push_str(value);
         } else if !value.is_empty() {
-            place.dropped.push(key.to_owned());
+            for part in [key, ", "] {
+                place.dropped.push_str(part);
+            }
         }
     }
     place
@@ -178,13 +180,10 @@ mod tests {
     fn what_is_no_name_is_dropped_and_told() {
         for bad in ["../../etc", "a/b", "a b", "a\nb", "\u{1b}[31m", "-a", ".", "é", &"x".repeat(NAME_MAX + 1)] {
             let place = of(&[("io.kubernetes.pod.name", bad), ("io.kubernetes.pod.namespace", "shop")]);
-            assert_eq!(
-                (named(&place).as_str(), place.dropped.as_slice()),
-                ("", &["io.kubernetes.pod.name".to_owned()][..])
-            );
+            assert_eq!((named(&place).as_str(), place.dropped.as_str()), ("", "io.kubernetes.pod.name, "));
         }
         assert!(is_name(&"x".repeat(NAME_MAX)) && !is_name(""));
         let image = of(&[("io.kubernetes.cri.image-name", "a\u{202e}b")]);
-        assert_eq!((image.texts[4].as_str(), image.dropped.len()), ("", 1));
+        assert_eq!((image.texts[4].as_str(), image.dropped.as_str()), ("", "io.kubernetes.cri.image-name, "));
     }
 }

@@ -35,8 +35,8 @@ pub struct Described {
     pub meta: ContainerMeta,
     /// It holds the namespaces of its pod and runs nothing of the user's.
     pub is_sandbox: bool,
-    /// Annotations that were to be names and are none.
-    pub dropped: Vec<String>,
+    /// Annotations that were to be names and are none, each with a comma behind it.
+    pub dropped: String,
 }
 
 /// The name that Podman has for a container: it is in no annotation.
@@ -51,31 +51,29 @@ fn name_in<'a>(list: &'a str, id: &str) -> Option<&'a str> {
     split_once(behind, "\"").map(|(name, _)| name).filter(|name| pod::is_name(name))
 }
 
-/// Describes a container by its bundle, and by the annotations that its state has.
-pub fn describe(id: &str, bundle: &str, mut annotations: Vec<(String, String)>) -> Described {
+/// Describes a container by its bundle; by the annotations of its state where the bundle has none.
+pub fn describe(id: &str, bundle: &str, annotations: &[(String, String)]) -> Described {
     let mut meta = ContainerMeta { id: id.to_owned(), bundle: bundle.to_owned(), ..ContainerMeta::default() };
     let bundle = Path::new(bundle);
     let text = read_bounded(&bundle.join("config.json"), CONFIG_MAX);
-    let mut env = Vec::new();
-    if let Some(config) = text.ok().and_then(|text| parse_config(&text)) {
-        meta.no_new_privileges = if config.process.noNewPrivileges { "yes" } else { "no" }.to_owned();
-        meta.seccomp = config.linux.seccomp.defaultAction;
-        if meta.seccomp.is_empty() {
-            meta.seccomp.push_str("none");
-        }
+    let config = text.ok().and_then(|text| parse_config(&text));
+    if let Some(config) = &config {
+        meta.no_new_privileges.push_str(if config.process.noNewPrivileges { "yes" } else { "no" });
+        let action = config.linux.seccomp.defaultAction.as_str();
+        meta.seccomp.push_str(if action.is_empty() { "none" } else { action });
         meta.start_hooks = u16::try_from(config.hooks.startContainer.len()).unwrap_or(u16::MAX);
-        meta.capabilities = config.process.capabilities.bounding;
-        annotations.extend(config.annotations);
-        env = config.process.env;
     }
-    let place = pod::place(&annotations);
+    let mut config = config.unwrap_or_default();
+    meta.capabilities = std::mem::take(&mut config.process.capabilities.bounding);
+    let known = config.annotations.as_slice();
+    let place = pod::place(if known.is_empty() { annotations } else { known });
     [meta.namespace, meta.pod, meta.name, meta.pod_uid, meta.image] = place.texts;
     if place.by_podman && meta.name.is_empty() {
         meta.name = podman_name(bundle, id).unwrap_or_default();
         // All containers of a pod have its hostname, which is its name unless somebody gave it another. One with the
         // machine's network has the machine's.
         let node = proc::uname().1;
-        let host = env.iter().find_map(|line| line.strip_prefix("HOSTNAME="));
+        let host = config.process.env.iter().find_map(|line| line.strip_prefix("HOSTNAME="));
         let host = host.filter(|host| pod::is_name(host) && *host != node);
         if let (true, true, Some(host)) = (place.in_podman_pod, meta.pod.is_empty(), host) {
             meta.pod = host.to_owned();
@@ -108,7 +106,7 @@ fn bundle(id: &str) -> Option<PathBuf> {
 /// Describes a container that runs by its id alone.
 fn describe_running(id: &str) -> Described {
     match bundle(id) {
-        Some(bundle) => describe(id, &bundle.to_string_lossy(), Vec::new()),
+        Some(bundle) => describe(id, &bundle.to_string_lossy(), &[]),
         None => {
             Described { meta: ContainerMeta { id: id.to_owned(), ..ContainerMeta::default() }, ..Described::default() }
         }
