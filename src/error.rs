@@ -120,6 +120,16 @@ impl Error {
         Error::new(Kind::NotFound, what.into())
     }
 
+    /// A word that may mean several; the first of them are told.
+    #[cold]
+    pub fn several(what: &str, wanted: &str, names: &[&str]) -> Self {
+        let shown = names.get(..4).unwrap_or(names).join(", ");
+        let count = names.len().to_string();
+        let more = if names.len() > 4 { ", ..." } else { "" };
+        let text = [&*count, " ", what, " begin with ", wanted, ": ", &shown, more].concat();
+        Error::new(Kind::Busy, text).hint("give more of the name")
+    }
+
     /// A feature that this kernel or system lacks.
     pub fn unsupported(need: impl Into<String>) -> Self {
         Error::new(Kind::NotSupported, need.into())

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The small vocabulary every layer shares: task and CPU numbers, times, and the validated container id.
+//! The small vocabulary every layer shares: task and CPU numbers, times, the validated container id, and how pods are named.
 //!
 //! A container id comes from the runtime's state JSON and becomes part of paths and of a tracefs instance name, so it
 //! is checked once, here, and nowhere else. Source of the rules: runc `validateID` (`[A-Za-z0-9_+-.]`, no `.`/`..`);
 //! crun accepted anything up to 2026-05, so the runtime having accepted an id proves nothing.
 
 use core::fmt;
+
+use crate::words::split_once;
 
 /// Global thread id (the kernel's `task->pid` in the initial pid namespace), as ftrace records it.
 pub type Pid = i32;
@@ -86,6 +88,28 @@ impl fmt::Display for BadId {
     }
 }
 
+/// `NAMESPACE/POD/CONTAINER`, as a container is shown and asked for; `-` stands for what is not known. Empty without pod.
+pub fn pod_path(namespace: &str, pod: &str, name: &str) -> String {
+    if pod.is_empty() {
+        return String::new();
+    }
+    let [namespace, name] = [namespace, name].map(|text| if text.is_empty() { "-" } else { text });
+    [namespace, pod, name].join("/")
+}
+
+/// Whether `NAMESPACE/POD`, `NAMESPACE/POD/CONTAINER` or `POD` means the container that is shown as `path`. Podman's pods
+/// have no namespace: they are in `default`, where Kubernetes puts what names none.
+pub fn is_pod(wanted: &str, path: &str) -> bool {
+    let Some((namespace, within)) = split_once(path, "/") else { return false };
+    let wanted = match split_once(wanted, "/") {
+        None => wanted,
+        Some((of, rest)) if of == namespace || (of == "default" && namespace == "-") => rest,
+        Some(_) => return false,
+    };
+    let rest = within.strip_prefix(wanted).filter(|_| !wanted.is_empty());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +136,30 @@ mod tests {
     fn length_is_checked_at_the_limit() {
         assert!(ContainerId::new(&"x".repeat(CONTAINER_ID_MAX)).is_ok());
         assert_eq!(ContainerId::new(&"x".repeat(CONTAINER_ID_MAX + 1)), Err(BadId::TooLong(CONTAINER_ID_MAX + 1)));
+    }
+
+    #[test]
+    fn pods_are_asked_for_whole() {
+        let have = pod_path("shop", "web", "app");
+        for (wanted, is) in [
+            ("shop/web/app", true),
+            ("shop/web", true),
+            ("web", true),
+            ("shop/we", false),
+            ("shop/web/ap", false),
+            ("shop/web/app/x", false),
+            ("other/web", false),
+            ("default/web", false),
+            ("shop/", false),
+            ("", false),
+            ("we", false),
+        ] {
+            assert_eq!(is_pod(wanted, &have), is, "{wanted}");
+        }
+        let podmans = pod_path("", "web", "");
+        assert_eq!(podmans, "-/web/-");
+        assert!(is_pod("default/web", &podmans) && is_pod("-/web", &podmans) && is_pod("web", &podmans));
+        assert!(!is_pod("shop/web", &podmans) && !is_pod("web", ""));
+        assert_eq!(pod_path("shop", "", "app"), "");
     }
 }

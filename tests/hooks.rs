@@ -383,7 +383,7 @@ fn hooks_d_has_a_file_for_either_hook_and_asks_for_the_annotation_exactly() {
         (&json!("1.0.0"), &json!(["prestart"]), &json!(["poststop"]))
     );
     assert_eq!(start["hook"]["args"], json!(["ftrace-analyzer", "hook", "start", "--data", "64"]));
-    let when = json!({ "annotations": { "^(oci-ftrace-syscall-analyzer|ftrace-analyzer)/trace$": "^true$" } });
+    let when = json!({ "annotations": { r"^(oci-ftrace-syscall-analyzer|ftrace-analyzer)/trace(\..+)?$": "^true$" } });
     assert_eq!((&start["when"], &stop["when"]), (&when, &when));
     // A condition of the user's is looked at by the hook.
     let other = install(&["--if-annotation", "a.b/c=1|2", "--stage", "createRuntime"]);

@@ -4,7 +4,8 @@
 //!
 //! Left out: `faults_damage` and `faults_files` are about files, wherever they were made; `faults_recorder` needs GNU
 //! tools, and `live_many` is too long for an emulated machine. `live_seccomp_options` is about the commands' options,
-//! which are the same everywhere, `live_installed` about texts of configuration.
+//! which are the same everywhere, `live_installed` about texts of configuration, `live_pods` and `live_kubectl` about
+//! names and how they are asked for.
 
 #[path = "faults_hook.rs"]
 mod faults_hook;

@@ -58,6 +58,7 @@ pub enum Opt {
     Strict,
     Quiet,
     WithRuntime,
+    Follow,
     ContainerOnly,
     Portable,
     Args,
@@ -80,7 +81,7 @@ pub const NAMES: &str = "\
     --mode --buffer-size-kb --max-size --max-age --max-total --name --strings --data --dir --syscalls \
     --if-annotation --report --output --color --format --pid --comm --since --until --min-duration --merge-log \
     --runtime --no-new-privileges --base --why --seccomp --stage --into --root --binary --listen --group --recordings \
-    --errors-only --strict --quiet --with-runtime --container-only --portable --args --force --always --json";
+    --errors-only --strict --quiet --with-runtime --follow --container-only --portable --args --force --always --json";
 
 /// The words behind a verb.
 #[derive(Debug)]
@@ -311,7 +312,7 @@ mod tests {
         for (line, told) in [
             ("stop", "<id> is missing"),
             ("stop a b", "there is an argument too many: \"b\""),
-            ("list a", "there is an argument too many: \"a\""),
+            ("doctor a", "there is an argument too many: \"a\""),
             ("list --jsn", "there is no option \"--jsn\""),
             ("list --mode x", "list takes no --mode"),
             ("list --dir", "--dir needs a value"),

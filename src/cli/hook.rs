@@ -10,10 +10,10 @@ use std::path::Path;
 use super::args::{self, bad_value, record_options, Args, Opt};
 use super::{out, report, seccomp, select};
 use crate::error::{exit, Error, Quoted, Result};
-use crate::oci::{parse_config, parse_state, State, CONFIG_MAX, STATE_MAX};
+use crate::oci::{parse_state, State, STATE_MAX};
 use crate::proc;
 use crate::recorder::{self, end_recorder, find_container_recorder, log, Mode, Origin, RecordOptions, Target};
-use crate::recording::{read_bounded, ContainerMeta, EndState, Recording};
+use crate::recording::{EndState, Recording};
 use crate::serve;
 use crate::sys::{self, Stdio};
 use crate::words::beginning;
@@ -90,20 +90,30 @@ pub fn condition<'a>(args: &Args<'a>) -> Result<Option<(&'a str, Option<&'a str>
     Ok(Some((key, value)))
 }
 
+/// The value of an annotation for this container: `KEY.NAME`, for the pod's container of this name alone, else `KEY`.
+fn wish<'a>(state: &'a State, name: &str, key: &str) -> Option<&'a str> {
+    let own = state.annotation(&[key, ".", name].concat());
+    own.filter(|_| !name.is_empty()).or_else(|| state.annotation(key))
+}
+
 /// Whether the container wants to be traced, by its annotations and the hook's condition.
-fn is_wanted(condition: Option<(&str, Option<&str>)>, state: &State) -> bool {
+fn is_wanted(condition: Option<(&str, Option<&str>)>, state: &State, name: &str) -> bool {
     if let Some((key, value)) = condition {
-        let carried = state.annotation(key);
+        let carried = wish(state, name, key);
         if carried.is_none() || (value.is_some() && carried != value) {
             return false;
         }
     }
-    !TRACE_ANNOTATIONS.iter().any(|key| state.annotation(key) == Some("false"))
+    // A pod that names some of its containers means no others.
+    let named = [TRACE_ANNOTATIONS[0], "."].concat();
+    let is_chosen = wish(state, name, TRACE_ANNOTATIONS[0]).is_some()
+        || !state.annotations.iter().any(|(key, value)| key.starts_with(&named) && value == "true");
+    is_chosen && !TRACE_ANNOTATIONS.iter().any(|key| wish(state, name, key) == Some("false"))
 }
 
 /// Takes what the container's annotations ask for; what they have no value for is logged and left as the hook has it.
-fn follow_annotations(state: &State, options: &mut RecordOptions) {
-    let of = |key: &'static str| state.annotation(key).map(|value| (key, value));
+fn follow_annotations(state: &State, name: &str, options: &mut RecordOptions) {
+    let of = |key: &'static str| wish(state, name, key).map(|value| (key, value));
     let mut wrong = None;
     if let Some((key, value)) = of(MODE_ANNOTATION) {
         match Mode::from_name(value) {
@@ -133,38 +143,20 @@ fn follow_annotations(state: &State, options: &mut RecordOptions) {
     }
 }
 
-/// The container as meta.json tells it; engines put the names of pods under different keys.
-fn describe(state: &State) -> ContainerMeta {
-    let first = |keys: &[&str]| state.first_annotation(keys).to_owned();
-    let mut meta = ContainerMeta {
-        id: state.id.to_string(),
-        bundle: state.bundle.clone(),
-        pod: first(&["io.kubernetes.pod.name", "io.kubernetes.cri.sandbox-name"]),
-        namespace: first(&["io.kubernetes.pod.namespace", "io.kubernetes.cri.sandbox-namespace"]),
-        name: first(&["io.kubernetes.container.name", "io.kubernetes.cri.container-name"]),
-        image: first(&["io.kubernetes.cri-o.ImageName", "io.kubernetes.cri.image-name"]),
-        ..ContainerMeta::default()
-    };
-    let text = read_bounded(&Path::new(&state.bundle).join("config.json"), CONFIG_MAX);
-    if let Some(config) = text.ok().and_then(|text| parse_config(&text)) {
-        meta.no_new_privileges = if config.process.noNewPrivileges { "yes" } else { "no" }.to_owned();
-        meta.seccomp = config.linux.seccomp.defaultAction;
-        if meta.seccomp.is_empty() {
-            meta.seccomp.push_str("none");
-        }
-        meta.start_hooks = u16::try_from(config.hooks.startContainer.len()).unwrap_or(u16::MAX);
-        meta.capabilities = config.process.capabilities.bounding;
-    }
-    meta
-}
-
 /// `hook start`.
 pub fn start(args: &Args<'_>) -> Result<()> {
     let mut options = record_options(args)?;
     let condition = condition(args)?;
     let state = read_state()?;
-    if !is_wanted(condition, &state) {
+    let described = recorder::describe(state.id.as_str(), &state.bundle, &state.annotations);
+    let name = described.meta.name.as_str();
+    // A pod's annotations are its own container's, too, which has nothing to tell.
+    if described.is_sandbox || !is_wanted(condition, &state, name) {
         return Ok(());
+    }
+    if !described.dropped.is_empty() {
+        let words = ["hook: container ", state.id.as_str(), ": ", &described.dropped];
+        log(&(words.concat() + "annotations that are no names, are left out"));
     }
     let Some(init_pid) = state.pid else {
         return Err(Error::malformed(
@@ -181,11 +173,11 @@ pub fn start(args: &Args<'_>) -> Result<()> {
             return Ok(());
         }
     }
-    follow_annotations(&state, &mut options);
+    follow_annotations(&state, name, &mut options);
     let target = Target {
         origin: Origin::Hook,
         label: state.id.to_string(),
-        container: describe(&state),
+        container: described.meta,
         command: Vec::new(),
         init_pid,
         others: Vec::new(),

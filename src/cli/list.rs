@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `list`: the recordings, oldest first, as a table or as JSON.
+//! `list`: the recordings, or those of one container or pod, oldest first, as a table or as JSON.
 //!
 //! Calls and tasks are counted from the recording itself; for a finished one that is done once and kept beside it in
 //! `counts`, which may be deleted at any time.
@@ -169,10 +169,10 @@ impl Rows {
         }
         self.has_users |= user != 0;
         let user = if user == 0 { "-".to_owned() } else { user.to_string() };
-        let mut pod = "-".to_owned();
-        if !container.pod.is_empty() {
-            self.has_pods = true;
-            pod = [container.namespace.as_str(), &container.pod, &container.name].join("/");
+        let mut pod = container.pod_path();
+        self.has_pods |= !pod.is_empty();
+        if pod.is_empty() {
+            pod.push('-');
         }
         let mut only = meta.options.syscalls.clone();
         if meta.options.errors_only {
@@ -269,8 +269,12 @@ pub fn main(args: &Args<'_>) -> Result<u8> {
         has_limited: false,
         has_modes: false,
     };
+    let is_meant = |dir: &Path, meta: Option<&Meta>| args.word.map_or(true, |word| select::is_meant(word, dir, meta));
     for_each_dir(&base, &mut |dir| {
-        let told = list_recordings(dir).map(|all| rows.add_all(&all, &live, &mut code));
+        let told = list_recordings(dir).map(|mut all| {
+            all.retain(|(dir, meta)| is_meant(dir, meta.as_deref().ok()));
+            rows.add_all(&all, &live, &mut code);
+        });
         if let Err(error) = told {
             out::complain("list", &error);
             code = exit::FAILED;
@@ -284,7 +288,8 @@ pub fn main(args: &Args<'_>) -> Result<u8> {
             if is_root() {
                 sys::set_owner(state.owner, state.group);
             }
-            if let Ok(meta) = Recording::read_meta(dir) {
+            let meta = Recording::read_meta(dir).ok();
+            if let Some(meta) = meta.filter(|meta| is_meant(dir, Some(meta))) {
                 let _ = rows.add(dir, &meta, &live);
             }
             if is_root() {
@@ -296,6 +301,8 @@ pub fn main(args: &Args<'_>) -> Result<u8> {
         out::print(json.as_bytes())?;
     } else if rows.shown.is_empty() && code != exit::OK {
         // What there was could not be read.
+    } else if let (true, Some(word)) = (rows.shown.is_empty(), args.word) {
+        return Err(Error::not_found(["a recording ", word].concat()).hint("list without a name shows all"));
     } else if rows.shown.is_empty() {
         let text = format!("no recordings in {}; ftrace-analyzer run -- COMMAND makes one\n", base.display());
         out::print(text.as_bytes())?;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Which recording the user means: a path, a name, the unique beginning of one, or the newest.
+//! Which recording the user means: a path, a name, the unique beginning of one, a container of a pod, or the newest.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::ids::is_pod;
 use crate::proc::is_root;
 use crate::recorder::for_each_dir;
-use crate::recording::list_recordings;
+use crate::recording::{list_recordings, Meta};
 use crate::sys;
 
 /// Whether two paths, one of them perhaps the user's own spelling, mean the same recording.
@@ -18,6 +19,15 @@ pub fn is_same(one: &Path, other: &Path) -> bool {
 /// The recording's directory name.
 pub fn unit(dir: &Path) -> String {
     sys::last_part(dir)
+}
+
+/// Whether a recording is one of those that a word may mean.
+pub fn is_meant(wanted: &str, dir: &Path, meta: Option<&Meta>) -> bool {
+    match (wanted.strip_prefix("pod:"), meta) {
+        (Some(pod), Some(meta)) => is_pod(pod, &meta.container.pod_path()),
+        (None, Some(meta)) if meta.container.id == wanted || meta.name == wanted => true,
+        _ => unit(dir).starts_with(wanted),
+    }
 }
 
 /// The newest recording of the container with exactly this id.
@@ -73,8 +83,19 @@ fn find(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
     // The newest of this name; else the newest that begins so, where all that do are of one container or label.
     let (mut exact, mut newest) = (None, None);
     let mut labels: Vec<&str> = Vec::new();
+    let (pod, mut pods) = (wanted.strip_prefix("pod:"), Vec::new());
     for (at, (dir, meta)) in all.iter().enumerate() {
         let unit = dir.as_os_str().to_str().and_then(|dir| dir.rsplit('/').next()).unwrap_or_default();
+        if let Some(pod) = pod {
+            let path = meta.as_ref().map(|meta| meta.container.pod_path()).unwrap_or_default();
+            if is_pod(pod, &path) {
+                newest = Some(at);
+                if !pods.contains(&path) {
+                    pods.push(path);
+                }
+            }
+            continue;
+        }
         let (id, name) = meta.as_ref().map_or(("", unit), |meta| (meta.container.id.as_str(), meta.name.as_str()));
         if unit == wanted || id == wanted || name == wanted {
             exact = Some(at);
@@ -87,9 +108,9 @@ fn find(base: &Path, wanted: Option<&str>) -> Result<PathBuf> {
             }
         }
     }
+    labels.extend(pods.iter().map(String::as_str));
     if exact.is_none() && labels.len() > 1 {
-        let text = format!("{} recordings begin with {wanted}: {}", labels.len(), labels.join(", "));
-        return Err(Error::new(Kind::Busy, text).hint("give more of the name"));
+        return Err(Error::several("recordings", wanted, &labels));
     }
     match exact.or(newest) {
         Some(at) => Ok(all.swap_remove(at).0),

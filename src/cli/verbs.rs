@@ -86,10 +86,10 @@ pub static VERBS: [Grammar; 22] = [
     row(Verb::HookStart, "hook start", record!(" --if-annotation --strict"), ""),
     row(Verb::HookStop, "hook stop", "--report --seccomp --dir --strict", ""),
     row(Verb::Run, "run", record!(" --output --color --quiet"), COMMAND),
-    row(Verb::Attach, "attach", record!(""), "<target>"),
+    row(Verb::Attach, "attach", record!(" --follow --color"), "<target>"),
     row(Verb::Follow, "follow", "--with-runtime --color", "<id>"),
     row(Verb::Stop, "stop", "", "<id>"),
-    row(Verb::List, "list", "--json --dir", ""),
+    row(Verb::List, "list", "--json --dir", "[<recording>]"),
     row(
         Verb::Report,
         "report",

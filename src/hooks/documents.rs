@@ -18,7 +18,7 @@ pub fn hooks_d(plan: &Plan<'_>, entry: &Entry, stage: &str, words: &str) -> Stri
     let when = match plan.always {
         true => "\"always\":true",
         // Those that the hook itself looks for.
-        false => "\"annotations\":{\"^(oci-ftrace-syscall-analyzer|ftrace-analyzer)/trace$\":\"^true$\"}",
+        false => "\"annotations\":{\"^(oci-ftrace-syscall-analyzer|ftrace-analyzer)/trace(\\\\..+)?$\":\"^true$\"}",
     };
     let hook = members(entry, words);
     ["{\n\"version\":\"1.0.0\",\n\"hook\":{", &hook, "},\n\"when\":{", when, "},\n\"stages\":[\"", stage, "\"]\n}\n"]

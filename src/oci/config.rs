@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What a bundle's config.json says of the container's privileges, as far as recordings are about it.
+//! What a bundle's config.json says of the container's privileges and its pod, as far as recordings are about it.
 //!
 //! Source: runtime-spec config.md `process`, config-linux.md `seccomp`. Engines write the file before the hooks run, and the
 //! hook runs before the runtime loads the filter, so only this file tells what will be refused.
@@ -18,6 +18,8 @@ pub struct Config {
     pub linux: Linux,
     /// `hooks`
     pub hooks: Hooks,
+    /// Those that the state has, too.
+    pub annotations: Vec<(String, String)>,
 }
 
 /// `hooks`
@@ -41,6 +43,8 @@ pub struct Hook {
 pub struct Process {
     /// Whether privileges can not grow by execve; decides when runtimes load the filter.
     pub noNewPrivileges: bool,
+    /// Its environment, as `NAME=VALUE`.
+    pub env: Vec<String>,
     /// Its capabilities.
     pub capabilities: Capabilities,
 }
@@ -67,10 +71,10 @@ pub struct Seccomp {
     pub defaultAction: String,
 }
 
-record!(Config { process: Record, linux: Record, hooks: Record });
+record!(Config { process: Record, linux: Record, hooks: Record, annotations: Pairs });
 record!(Hooks { startContainer: List });
 record!(Hook { path: Text });
-record!(Process { noNewPrivileges: Bool, capabilities: Record });
+record!(Process { noNewPrivileges: Bool, env: Texts, capabilities: Record });
 record!(Capabilities { bounding: Texts });
 record!(Linux { seccomp: Record });
 record!(Seccomp { defaultAction: Text });

@@ -2,6 +2,7 @@
 //! What OCI runtimes and the engines above them tell us, and how leniently it must be read.
 
 mod config;
+pub mod pod;
 mod state;
 
 pub use config::{parse_config, Config, CONFIG_MAX};

@@ -45,11 +45,6 @@ impl State {
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.iter().find(|(have, _)| have == key).map(|(_, value)| value.as_str())
     }
-
-    /// The first of several annotations that is there and not empty: engines name the same thing differently.
-    pub fn first_annotation(&self, keys: &[&str]) -> &str {
-        keys.iter().find_map(|key| self.annotation(key).filter(|value| !value.is_empty())).unwrap_or_default()
-    }
 }
 
 /// Reads a state. Any input gives a state or an error that says what is wrong with it.

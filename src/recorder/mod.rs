@@ -6,6 +6,7 @@
 //! the program (`stop`, `follow`, `list`, `gc`) lies in a directory below /run.
 
 mod buffers;
+mod containers;
 mod control;
 mod counter;
 mod drain;
@@ -29,6 +30,7 @@ mod target;
 mod tests;
 
 pub use buffers::{best_buffers, DATA_MAX, DATA_MIN, DATA_NOTE};
+pub use containers::{describe, find, Described};
 pub use control::{end_recorder, Client, Reply};
 pub use event_filter::FILTER_NOTE;
 pub use event_loop::Ending;
@@ -42,4 +44,4 @@ pub use run_state::{
 pub use session::Session;
 pub use spawn::{read_answer, record, spawn, Spawned};
 pub use strings::{best_strings, Strings};
-pub use target::{find_container, Asked, Origin, Target};
+pub use target::{Asked, Origin, Target};

@@ -11,8 +11,8 @@ use nix::fcntl::OFlag;
 
 use super::options::DIR_DEFAULT;
 use super::target::Target;
-use crate::error::{Error, Kind, Result};
-use crate::ids::Pid;
+use crate::error::{Error, Result};
+use crate::ids::{is_pod, Pid};
 use crate::json::Json;
 use crate::proc;
 use crate::record::{self, record};
@@ -62,6 +62,8 @@ pub struct RunState {
     pub name: String,
     /// Container id; empty for `run` and `attach pid:`.
     pub container: String,
+    /// `NAMESPACE/POD/CONTAINER`; empty where it is in no pod.
+    pub pod: String,
     /// tracefs instance.
     pub instance: String,
     /// The recorder.
@@ -90,6 +92,7 @@ record!(RunState {
     recording: Text,
     name: Text,
     container: Text,
+    pod: Text,
     instance: Text,
     recorder_pid: I32,
     recorder_start: U64,
@@ -111,6 +114,7 @@ impl RunState {
             recording: recording.display().to_string(),
             name: target.label.clone(),
             container: target.container.id.clone(),
+            pod: target.container.pod_path(),
             instance: instance.to_owned(),
             recorder_pid: pid,
             recorder_start: proc::stat(pid).map_or(0, |stat| stat.start_time),
@@ -231,11 +235,19 @@ pub fn find_container_recorder(id: &str) -> Option<RunState> {
     running().into_iter().rfind(|state| state.container == id && (state.owner == 0 || !is_root))
 }
 
-/// The running recorder that `wanted` names: container id or label, recording name, path, or a unique beginning of one.
+/// The running recorder that `wanted` names: container id or label, recording name, path, a unique beginning of one, or
+/// `pod:NAMESPACE/POD[/CONTAINER]`.
 pub fn find_running(wanted: &str) -> Result<RunState> {
     let mut states = running();
+    let pod = wanted.strip_prefix("pod:");
     // Root's own come first: users may name theirs alike.
-    let own = |state: &RunState| state.owner == 0 && (state.name == wanted || state.unit().starts_with(wanted));
+    let own = |state: &RunState| {
+        let is_named = match pod {
+            Some(pod) => is_pod(pod, &state.pod),
+            None => state.name == wanted || state.unit().starts_with(wanted),
+        };
+        state.owner == 0 && is_named
+    };
     if states.iter().any(own) {
         states.retain(|state| state.owner == 0);
     }
@@ -243,14 +255,23 @@ pub fn find_running(wanted: &str) -> Result<RunState> {
     if let Some(at) = states.iter().rposition(exact) {
         return Ok(states.swap_remove(at));
     }
-    states.retain(|state| state.unit().starts_with(wanted));
-    match states.len() {
-        0 => {
-            Err(Error::not_found(format!("a running recording {wanted}"))
-                .hint("ftrace-analyzer list shows what there is"))
-        }
-        1 => Ok(states.swap_remove(0)),
-        count => Err(Error::new(Kind::Busy, format!("{count} running recordings begin with {wanted}"))
-            .hint("give more of the name")),
+    states.retain(|state| match pod {
+        Some(pod) => is_pod(pod, &state.pod),
+        None => state.unit().starts_with(wanted),
+    });
+    let Some(newest) = states.pop() else {
+        return Err(
+            Error::not_found(format!("a running recording {wanted}")).hint("ftrace-analyzer list shows what there is")
+        );
+    };
+    // A container of a pod may have several recorders.
+    states.retain(|state| pod.is_none() || state.pod != newest.pod);
+    if states.is_empty() {
+        return Ok(newest);
     }
+    let mut units = vec![newest.unit()];
+    for state in &states {
+        units.push(state.unit());
+    }
+    Err(Error::several("running recordings", wanted, &units))
 }

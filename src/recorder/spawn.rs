@@ -15,7 +15,7 @@ use nix::unistd::setsid;
 use super::log::{log, log_path};
 use super::options::RecordOptions;
 use super::session::Session;
-use super::target::Target;
+use super::target::{Origin, Target};
 use crate::error::{Error, Result};
 use crate::ids::Pid;
 use crate::sys::{self, Forked};
@@ -67,6 +67,10 @@ pub fn record(target: &Target, options: &RecordOptions, mut said: File, held: Op
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     sys::set_name("ftrace-recorder");
     sys::log_traps(&log_path());
+    // Who attaches has it print, and it is for nobody else.
+    if target.origin == Origin::Attach {
+        sys::end_with_parent();
+    }
     match Session::start(target, options) {
         Ok(session) => {
             let _ = said.write_all(format!("on {}\n", session.dir().display()).as_bytes());

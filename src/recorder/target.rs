@@ -7,7 +7,6 @@
 use std::os::fd::RawFd;
 
 use crate::arch::Abi;
-use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
 use crate::proc;
 use crate::recording::{ContainerMeta, InitialTask, OpenFile};
@@ -89,10 +88,8 @@ impl Target {
         }
         if self.origin == Origin::Attach && !self.container.id.is_empty() {
             // A process of the container may have started another since it was listed.
-            if let Ok((_, pids)) = find_container(&self.container.id) {
-                for pid in pids {
-                    threads.extend(proc::threads(pid));
-                }
+            for (_, pid) in members(&mut |id| id == self.container.id) {
+                threads.extend(proc::threads(pid));
             }
         }
         threads.sort_unstable();
@@ -129,8 +126,8 @@ const FDS_MAX: usize = 256;
 
 /// Whether the last parts of a cgroup path name the container: as runc and crun (`ID`, `runc-ID.scope`), Docker
 /// (`docker-ID.scope`), CRI-O (`crio-ID.scope`), containerd (`cri-containerd-ID.scope`, `…:cri-containerd:ID`), Podman
-/// (`libpod-ID.scope`, with `/container` below) write it. `prefix`: the id may be cut short.
-fn id_in_cgroup<'a>(path: &'a str, wanted: &str) -> Option<&'a str> {
+/// (`libpod-ID.scope`, with `/container` below) write it.
+fn wanted_in_cgroup<'a>(path: &'a str, is_wanted: &mut dyn FnMut(&str) -> bool) -> Option<&'a str> {
     let mut left = path;
     loop {
         let last = behind_last(left, b'/').unwrap_or(left);
@@ -139,7 +136,7 @@ fn id_in_cgroup<'a>(path: &'a str, wanted: &str) -> Option<&'a str> {
         let known = ["runc-", "crun-", "docker-", "crio-", "cri-containerd-", "libpod-", "nerdctl-"];
         let id = known.iter().find_map(|prefix| part.strip_prefix(prefix)).unwrap_or(part);
         // conmon's own group is beside the container's, not the container.
-        if !wanted.is_empty() && id.starts_with(wanted) && split_once(part, "conmon").is_none() {
+        if split_once(part, "conmon").is_none() && is_wanted(id) {
             return Some(id);
         }
         left = left.get(..left.len().checked_sub(last.len() + 1)?)?;
@@ -152,48 +149,23 @@ pub fn cgroups_of(pid: Pid, id: &str) -> Vec<String> {
     let (mut rest, mut lines) = (text.as_str(), Vec::new());
     while let Some(line) = next_part(&mut rest, "\n") {
         let path = split_once(line, ":").and_then(|(_, line)| split_once(line, ":"));
-        if path.is_some_and(|(_, path)| id_in_cgroup(path, id) == Some(id)) {
+        if path.is_some_and(|(_, path)| wanted_in_cgroup(path, &mut |part| part == id).is_some()) {
             lines.push(line.to_owned());
         }
     }
     lines
 }
 
-/// The container that runs under this id or unique beginning of it: its whole id and its processes, the first one first.
-pub fn find_container(wanted: &str) -> Result<(String, Vec<Pid>)> {
+/// The processes of those containers that are wanted, by their ids, each with the id.
+pub(super) fn members(is_wanted: &mut dyn FnMut(&str) -> bool) -> Vec<(String, Pid)> {
     let mut members: Vec<(String, Pid)> = Vec::new();
     for pid in proc::processes() {
         let paths = proc::cgroup_paths(pid);
-        if let Some(id) = paths.iter().find_map(|path| id_in_cgroup(path, wanted)) {
+        if let Some(id) = paths.iter().find_map(|path| wanted_in_cgroup(path, is_wanted)) {
             members.push((id.to_owned(), pid));
         }
     }
-    let mut ids: Vec<&str> = Vec::new();
-    for (id, _) in &members {
-        if !ids.contains(&id.as_str()) {
-            ids.push(id);
-        }
-    }
-    let id = match ids.as_slice() {
-        _ if ids.contains(&wanted) => wanted,
-        [] => {
-            return Err(Error::not_found(format!("a running container {wanted}"))
-                .hint("name the id that the runtime lists (runc list, podman ps --no-trunc), or pid:N"))
-        }
-        [only] => only,
-        _ => {
-            let shown = ids.get(..4).unwrap_or(&ids).join(", ");
-            let text = format!("{} containers begin with {wanted}: {shown} …", ids.len());
-            return Err(Error::new(Kind::Busy, text).hint("give more of the id"));
-        }
-    };
-    let mut pids = Vec::new();
-    for (of, pid) in &members {
-        if of == id {
-            pids.push(*pid);
-        }
-    }
-    Ok((id.to_owned(), pids))
+    members
 }
 
 #[cfg(test)]
@@ -214,11 +186,11 @@ mod tests {
             format!("/machine.slice/libpod-{id}.scope/container"),
             format!("/x/{id}/init.scope"),
         ] {
-            assert_eq!(id_in_cgroup(&path, id), Some(id), "{path}");
-            assert_eq!(id_in_cgroup(&path, "0123"), Some(id), "{path}");
-            assert_eq!(id_in_cgroup(&path, "123"), None, "{path}");
+            for (beginning, is) in [(id, Some(id)), ("0123", Some(id)), ("123", None)] {
+                assert_eq!(wanted_in_cgroup(&path, &mut |id| id.starts_with(beginning)), is, "{path}");
+            }
         }
-        assert_eq!(id_in_cgroup(&format!("/machine.slice/crio-conmon-{id}.scope"), id), None);
-        assert_eq!(id_in_cgroup("/a/b", ""), None);
+        let conmon = format!("/machine.slice/crio-conmon-{id}.scope");
+        assert_eq!(wanted_in_cgroup(&conmon, &mut |_| true), Some("machine.slice"));
     }
 }

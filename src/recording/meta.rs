@@ -6,7 +6,7 @@
 
 use crate::arch::{Abi, Arch};
 use crate::error::{Error, Result};
-use crate::ids::{Pid, Timestamp};
+use crate::ids::{pod_path, Pid, Timestamp};
 use crate::json::Json;
 use crate::record::{self, record};
 use crate::ringbuf::PageLayout;
@@ -68,6 +68,8 @@ pub struct ContainerMeta {
     pub namespace: String,
     /// Container name where the engine said it.
     pub name: String,
+    /// The pod's uid where the engine said it.
+    pub pod_uid: String,
     /// Image where the engine said it.
     pub image: String,
     /// Whether it may gain no privileges by execve: `yes` or `no`; empty where nothing told.
@@ -79,6 +81,13 @@ pub struct ContainerMeta {
     pub start_hooks: u16,
     /// Capabilities that its programs can have; empty where nothing told, too.
     pub capabilities: Vec<String>,
+}
+
+impl ContainerMeta {
+    /// `NAMESPACE/POD/CONTAINER`; empty where it is in no pod.
+    pub fn pod_path(&self) -> String {
+        pod_path(&self.namespace, &self.pod, &self.name)
+    }
 }
 
 /// The machine that was traced.
@@ -257,6 +266,7 @@ record!(ContainerMeta {
     pod: Text,
     namespace: Text,
     name: Text,
+    pod_uid: Text,
     image: Text,
     no_new_privileges: Text,
     seccomp: Text,

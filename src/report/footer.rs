@@ -26,6 +26,7 @@ pub(crate) fn push(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &
             buf.extend_from_slice(b" of the container runtime's own left out (--with-runtime shows them)");
         });
     }
+    push_place(buf, meta);
     push_recorded(buf, &meta.options);
     push_conservation(buf, outcome);
     line(buf, |buf| push_end(buf, meta, outcome));
@@ -35,6 +36,22 @@ pub(crate) fn push(buf: &mut Vec<u8>, meta: &Meta, options: &Options, outcome: &
             push_safe(buf, problem.as_bytes());
         });
     }
+}
+
+/// Which pod the container is in.
+fn push_place(buf: &mut Vec<u8>, meta: &Meta) {
+    let path = meta.container.pod_path();
+    if path.is_empty() {
+        return;
+    }
+    line(buf, |buf| {
+        buf.extend_from_slice(b"container of pod:");
+        push_safe(buf, path.as_bytes());
+        if !meta.container.image.is_empty() {
+            buf.extend_from_slice(b", image ");
+            push_safe(buf, meta.container.image.as_bytes());
+        }
+    });
 }
 
 fn line(buf: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {

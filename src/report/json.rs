@@ -43,6 +43,9 @@ fn recording_members(json: &mut Json, recording: &Recording) {
     json.field_str("name", &meta.name).field_str("origin", &meta.origin).field_str("tool", &meta.tool);
     json.key("container").begin_object().field_str("id", &meta.container.id);
     json.field_str("pod", &meta.container.pod).field_str("namespace", &meta.container.namespace);
+    if !meta.container.pod_uid.is_empty() {
+        json.field_str("pod_uid", &meta.container.pod_uid);
+    }
     json.field_str("name", &meta.container.name).field_str("image", &meta.container.image).end_object();
     json.key("command").begin_array();
     for word in &meta.command {

@@ -25,8 +25,8 @@ pub use privileges::{
     as_owner, confine, owner, set_owner, AsOwner, CAP_CHECKPOINT_RESTORE, CAP_SYS_NICE, CAP_SYS_PTRACE,
 };
 pub use process::{
-    close_others, detach_stdio, fork, lower_nice, output, owner_of_namespace, page_size, parent_of_namespace, pid_of,
-    pidfd_open, pipe, run_first, set_name, set_pipe_size, spend_pid, wait, Forked,
+    close_others, detach_stdio, end_with_parent, fork, interrupt, lower_nice, output, owner_of_namespace, page_size,
+    parent_of_namespace, pid_of, pidfd_open, pipe, run_first, set_name, set_pipe_size, spend_pid, wait, Forked,
 };
 pub use signal::{hold_signals, ignore_signal, read_signal, reset_signals, signal_file};
 pub use socket::{accept, connect, connect_now, datagrams, end_writing, listen, peer, receive_with, send_with, Peer};

@@ -98,6 +98,18 @@ pub fn set_pipe_size(pipe: &OwnedFd, bytes: usize) -> bool {
     unsafe { libc::syscall(libc::SYS_fcntl, pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) >= 0 }
 }
 
+/// Has the kernel send this process SIGTERM when its parent ends, in whatever way (prctl(2) PR_SET_PDEATHSIG).
+pub fn end_with_parent() {
+    // SAFETY: integers.
+    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGTERM, 0, 0, 0) };
+}
+
+/// Sends a child SIGINT.
+pub fn interrupt(child: Pid) {
+    // SAFETY: integers.
+    unsafe { libc::syscall(libc::SYS_kill, child, libc::SIGINT) };
+}
+
 /// Waits for a child's end, or looks whether it has come. Gives the exit code as shells have it.
 pub fn wait(pid: Pid, block: bool) -> Option<u8> {
     let mut status = 0;
