@@ -708,7 +708,11 @@ fn a_users_container_is_not_taken_for_one_of_roots_of_the_same_name() {
     corner.live.oci(Runc, &["delete", "--force", &id]).expect_code(0);
     let left = running();
     assert!(left.len() == 1 && left[0]["user"] == json!(corner.user) && left[0]["recording"] != of_root, "{left:?}");
-    // When there is none of root's, a user's is meant.
+    // When there is none of root's, a user's is meant. Root's recorder is there until its instance is removed.
+    wait_for("the end of root's recorder", || {
+        let states = entries(&corner.live.path("run")).into_iter();
+        (states.filter(|dir| dir.join("state.json").exists()).count() == 1).then_some(())
+    });
     corner.live.bin(&["stop", &id]).expect_code(0);
     assert!(running().is_empty());
     end(child);
