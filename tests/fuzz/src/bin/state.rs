@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The state that a runtime writes to a hook: any bytes give a state that is safe to use in paths, or a sentence. The same
+//! The state that a runtime writes to a hook: any bytes give a state that is safe to use in paths, or a sentence, and
+//! names of a pod that are safe to print. The same
 //! bytes as a config.json: hooks that are put in come out again and leave every byte as it was.
 //! And as what a user writes to root's helper: a request within the limits, or a sentence.
 // max_len: 4096
@@ -8,6 +9,7 @@
 use ftrace_analyzer::hooks::edit::{insert, remove, Entry};
 use ftrace_analyzer::ids::{ContainerId, CONTAINER_ID_MAX};
 use ftrace_analyzer::oci::parse_state;
+use ftrace_analyzer::oci::pod::place;
 use ftrace_analyzer::error::{Error, Result};
 use ftrace_analyzer::serve::{parse, Limits};
 use libfuzzer_sys::fuzz_target;
@@ -52,7 +54,8 @@ fuzz_target!(|data: &[u8]| {
             for (key, _) in &state.annotations {
                 assert!(state.annotation(key).is_some());
             }
-            let _ = state.first_annotation(&["", "a"]);
+            let place = place(&state.annotations);
+            assert!(place.texts.iter().all(|text| text.len() <= 512 && !text.contains(char::is_control)));
         }
         Err(error) => is_sentence(&error),
     }
