@@ -28,7 +28,7 @@ const LIST_MAX: usize = 8192;
 /// A request as it is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// [`VERSION`].
+    /// That of the program that asks; a helper takes its own only.
     pub version: u32,
     /// The container's first process as the hook sees it. A pidfd that comes with the request counts for more.
     pub pid: Pid,
