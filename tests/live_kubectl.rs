@@ -54,7 +54,9 @@ impl Cluster {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.live.command(concat!(env!("CARGO_MANIFEST_DIR"), "/kubernetes/kubectl-ftrace"));
+        // A shell can not trap what was ignored when it began, and whoever runs the tests in the background ignores Ctrl-C.
+        let mut command = self.live.command("env");
+        command.args(["--default-signal=INT", concat!(env!("CARGO_MANIFEST_DIR"), "/kubernetes/kubectl-ftrace")]);
         let path = format!("{}:{}", self.live.path("bin").display(), std::env::var("PATH").unwrap());
         command.args(args).env("PATH", path).env("STAND_IN_POD", &self.pod);
         command.env("STAND_IN_LOG", self.live.path("log")).env_remove("KUBECTL_FTRACE_NAMESPACE");

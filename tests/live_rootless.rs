@@ -8,6 +8,7 @@
 mod live;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -435,10 +436,15 @@ fn what_is_no_request_is_refused_in_bounded_time_and_the_helper_goes_on() {
     }
     // One that comes a byte at a time, and many that say nothing, hold nobody else up.
     let slow = "import socket,sys,time\ns=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1])\nb=time.time()\n\
+                print('connected',flush=True)\n\
                 try:\n while time.time()-b<30: s.send(b' '); time.sleep(0.2)\n\
                 except OSError: print(time.time()-b)";
     let mut slow_one = corner.command(corner.other, Path::new(PYTHON));
-    let slow_one = slow_one.args(["-c", slow]).arg(corner.live.path("socket")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut slow_one =
+        slow_one.args(["-c", slow]).arg(corner.live.path("socket")).stdout(Stdio::piped()).spawn().unwrap();
+    // Behind the many it would be one of those that are too many.
+    let mut said = BufReader::new(slow_one.stdout.take().unwrap());
+    said.read_line(&mut String::new()).unwrap();
     let many = "import socket,sys,time\nall=[]\nfor i in range(120):\n s=socket.socket(socket.AF_UNIX)\n \
                 s.connect(sys.argv[1]); all.append(s)\nprint(1,flush=True); time.sleep(3)";
     let mut many_of_them = corner.command(corner.other, Path::new(PYTHON));
@@ -450,8 +456,10 @@ fn what_is_no_request_is_refused_in_bounded_time_and_the_helper_goes_on() {
     corner.ask(corner.user, &id, child.id() as i32, &[]).expect_code(0);
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     corner.bin(corner.user, &["stop", &id]).expect_code(0);
-    let took = slow_one.wait_with_output().unwrap();
-    let took: f64 = String::from_utf8(took.stdout).unwrap().trim().parse().unwrap();
+    let mut took = String::new();
+    said.read_line(&mut took).unwrap();
+    slow_one.wait().unwrap();
+    let took: f64 = took.trim().parse().unwrap();
     assert!((4.0..8.0).contains(&took), "{took}");
     many_of_them.wait().unwrap();
     end(child);
