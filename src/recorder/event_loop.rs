@@ -11,17 +11,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags};
 
 use super::control::{Connection, Request, CLIENTS_MAX};
+use super::ending::Ending;
 use super::joins::Joins;
 use super::options::Mode;
 use super::session::{read_anchor, Session, WAKE_PERCENT};
-use super::strings::release;
 use crate::arch::kernel_version;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::ids::{CpuId, Timestamp};
 use crate::proc;
-use crate::recording::{CpuStats, EndState};
 use crate::sys;
-use crate::tracefs::{BufferStats, Instance};
+use crate::tracefs::Instance;
 
 // Times are in milliseconds of the monotonic clock.
 
@@ -48,19 +47,6 @@ const WATERMARK_MARGIN: u64 = 1_000_000;
 const RECORDER_NICE: i32 = -15;
 /// Problems kept in meta.json; more would only repeat themselves.
 const PROBLEMS_MAX: usize = 16;
-
-/// Why a recording ended.
-#[derive(Debug)]
-pub enum Ending {
-    /// The traced tasks are gone.
-    TasksGone,
-    /// `stop`, or the runtime's poststop hook.
-    Stopped,
-    /// A signal to the recorder.
-    Signal(i32),
-    /// The recording could not be written or the buffers not be read.
-    Fault(Error),
-}
 
 /// What the loop has to remember.
 struct Loop {
@@ -118,7 +104,7 @@ impl Session {
                 break ending;
             }
         };
-        self.finish(state, ending)
+        self.finish(state.connections, state.joins, ending)
     }
 
     /// One turn of the loop.
@@ -289,7 +275,7 @@ impl Session {
     }
 
     /// Stores what the kernel has, or counts it up to the time `until`. Gives the bytes taken.
-    fn everything(&mut self, until: Timestamp, joined: bool) -> Result<u64, Error> {
+    pub(super) fn everything(&mut self, until: Timestamp, joined: bool) -> Result<u64, Error> {
         if let Some(counter) = self.counter.as_deref_mut() {
             return counter.take(&mut self.drain, until);
         }
@@ -318,14 +304,14 @@ impl Session {
         }
     }
 
-    fn tell_profile(&mut self) {
+    pub(super) fn tell_profile(&mut self) {
         if let Some(quiet) = self.quiet.as_deref() {
             self.meta.profile = quiet.profile.clone();
         }
     }
 
     /// Writes the counts into the recording, if it is one that counts.
-    fn save_counts(&mut self) -> Result<(), Error> {
+    pub(super) fn save_counts(&mut self) -> Result<(), Error> {
         self.counter.as_deref_mut().map_or(Ok(()), |counter| counter.save(&self.instance, &self.store.dir, true))
     }
 
@@ -349,7 +335,7 @@ impl Session {
         }
     }
 
-    fn set_end_anchor(&mut self) {
+    pub(super) fn set_end_anchor(&mut self) {
         let anchor = self.cpus.first().and_then(|cpu| read_anchor(&self.instance, *cpu));
         if let Some(anchor) = anchor {
             self.meta.anchors.truncate(1);
@@ -392,67 +378,6 @@ impl Session {
         }
         Some(Ending::TasksGone)
     }
-
-    /// Ends the recording: stops writing, takes the rest, compares notes with the kernel, tells who waits, cleans up.
-    fn finish(mut self, state: Loop, ending: Ending) -> Ending {
-        let Loop { mut connections, mut joins, .. } = state;
-        if let Some(joins) = &mut joins {
-            joins.release();
-        }
-        let _ = self.instance.set_tracing(false);
-        let mut end_state = EndState::Complete;
-        let mut end_reason = match &ending {
-            Ending::TasksGone => "the traced tasks ended".to_owned(),
-            Ending::Stopped => "stopped on request".to_owned(),
-            Ending::Signal(number) => {
-                let name = crate::syscalls::signal_name(*number).unwrap_or("a signal");
-                format!("the recorder was ended by {name}")
-            }
-            Ending::Fault(why) => {
-                end_state = EndState::Cut;
-                why.to_string()
-            }
-        };
-        while end_state == EndState::Complete {
-            match self.everything(Timestamp::MAX, true) {
-                // Nobody writes any more, so a turn that finds nothing is the last.
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(why) => (end_state, end_reason) = (EndState::Cut, why.to_string()),
-            }
-        }
-        if let Err(why) = self.save_counts() {
-            (end_state, end_reason) = (EndState::Cut, why.to_string());
-        }
-        self.set_end_anchor();
-        self.tell_profile();
-        self.meta.stats = final_stats(&self.instance, &self.cpus);
-        self.meta.trimmed = self.store.trimmed;
-        self.meta.set_state(end_state);
-        self.meta.end_reason = end_reason;
-        if let Err(why) = self.meta_file.write_last(&mut self.meta) {
-            // Nothing is left to say it to but the log.
-            crate::recorder::log(&format!("{}: {why}", self.store.dir.display()));
-        }
-        for connection in connections.iter_mut().filter(|connection| connection.wants_end || connection.follows) {
-            connection.send("done\n");
-        }
-        // Whoever connects from here on is told at once that there is nobody: removing the instance takes 100 ms, and
-        // the container's poststop hook need not wait for it.
-        drop(connections);
-        drop(self.listeners);
-        drop(self.drain);
-        // Off before anything slow: while these events are on, every call of every task on the machine pays for it.
-        let _ = self.instance.enable_event("raw_syscalls", "", false);
-        remove_instance(&self.instance);
-        release(&self.tracefs);
-        self.store.sync();
-        self.state.withdraw();
-        if let Some(joins) = &mut joins {
-            joins.tidy();
-        }
-        ending
-    }
 }
 
 /// A time up to which all events are committed now.
@@ -474,31 +399,4 @@ fn end_every(gone: u64) -> u64 {
     } else {
         END_SLOW_EVERY
     }
-}
-
-/// The CPUs' statistics for meta.json.
-pub(super) fn final_stats(instance: &Instance, cpus: &[CpuId]) -> Vec<CpuStats> {
-    let mut all = Vec::with_capacity(cpus.len());
-    for cpu in cpus {
-        let BufferStats { entries, overrun, commit_overrun, dropped, read, now: _ } =
-            instance.stats(*cpu).unwrap_or_default();
-        all.push(CpuStats { cpu: *cpu, entries, overrun, commit_overrun, dropped, read });
-    }
-    all
-}
-
-/// Removes the instance; somebody who reads one of its files just now keeps it for a moment.
-fn remove_instance(instance: &Instance) {
-    let mut why = String::from("it stays in use; gc removes it later");
-    for _ in 0..50 {
-        match instance.remove() {
-            Err(busy) if busy.kind() == Kind::Busy => sys::sleep_ms(100),
-            Err(other) if other.kind() != Kind::NotFound => {
-                why = other.to_string();
-                break;
-            }
-            _ => return,
-        }
-    }
-    crate::recorder::log(&format!("remove the tracing instance {}: {why}", instance.name()));
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::counter::Counter;
 use super::drain::Drain;
-use super::event_loop::final_stats;
+use super::ending::final_stats;
 use super::joins;
 use super::run_state::{all_states, dir_of_user, running, RunState, USERS};
 use super::session::{read_anchor, read_formats};

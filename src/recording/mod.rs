@@ -12,6 +12,7 @@
 //! Nothing is decoded before it is stored: a better decoder can read an old recording again. The format in words, with
 //! what holds after a crash at each moment: docs/recording-format.md.
 
+mod base;
 mod call_counts;
 mod clock;
 mod damage;
@@ -23,6 +24,7 @@ mod reader;
 mod stream;
 mod writer;
 
+pub use base::create_base;
 pub use call_counts::{CallCount, CallCounts, NumberCount, ENTERS, NUMBERS_MAX, TWICE};
 pub use clock::Clock;
 pub use damage::Damage;
@@ -34,4 +36,4 @@ pub use meta::{
 pub use meta_file::MetaFile;
 pub use reader::{list_recordings, open_for_reading, read_bounded, Conservation, Recording, Segment};
 pub use stream::{Counts, Item, Stream, Tail};
-pub use writer::{create_base, segment_name, SegmentWriter, Store};
+pub use writer::{segment_name, SegmentWriter, Store};

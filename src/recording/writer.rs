@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
+use super::base::create_base;
 use super::formats::Formats;
 use super::meta::{Meta, Trimmed};
 use super::meta_file::MetaFile;
@@ -109,37 +110,6 @@ pub struct Store {
     bytes: u64,
     /// What the limits removed so far.
     pub trimmed: Trimmed,
-}
-
-/// Refuses a directory in which others could lay files or links in our way.
-fn check_base(base: &Path) -> Result<()> {
-    let status = sys::status_of_link(base).map_err(|why| Error::io("open", base, why))?;
-    if !status.is_dir() {
-        return Err(Error::malformed(format!("{} is not a directory", base.display()), None));
-    }
-    let me = match sys::owner() {
-        (0, _) => nix::unistd::geteuid().as_raw(),
-        (owner, _) => owner,
-    };
-    if status.user != me && status.user != 0 {
-        return Err(Error::malformed(format!("{} belongs to user {}", base.display(), status.user), None)
-            .hint("name a directory of your own"));
-    }
-    if status.mode & 0o022 != 0 {
-        return Err(Error::malformed(format!("{} can be written by others", base.display()), None)
-            .hint("name a directory of your own, or chmod go-w it"));
-    }
-    Ok(())
-}
-
-/// Makes the directory that holds the recordings, with its parents.
-pub fn create_base(base: &Path) -> Result<()> {
-    if !sys::is_absolute(base) {
-        return Err(Error::usage(format!("--dir {} is not an absolute path", base.display())));
-    }
-    let _owner = sys::as_owner();
-    sys::make_dirs(base).map_err(|why| Error::io("create", base, why.into()))?;
-    check_base(base)
 }
 
 impl Store {
@@ -445,16 +415,5 @@ mod tests {
         assert_eq!((&pages[4][..], pages.len()), (&[(late + 701, 9), (late + 801, 10)][..], 5));
         assert_eq!(store.bytes(), bytes.len() as u64);
         fs::remove_dir_all(&dir).unwrap();
-    }
-
-    #[test]
-    fn a_directory_that_others_can_write_is_refused() {
-        let dir = std::env::temp_dir().join(format!("ftrace-analyzer-base-{}", std::process::id()));
-        sys::make_dir(&dir).unwrap();
-        assert!(check_base(&dir).is_ok());
-        fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        assert!(check_base(&dir).unwrap_err().remedy().is_some());
-        fs::remove_dir(&dir).unwrap();
-        assert!(create_base(Path::new("relative")).is_err());
     }
 }

@@ -25,15 +25,21 @@ pub const CAP_CHECKPOINT_RESTORE: u64 = 1 << 40;
 static OWNER: AtomicU32 = AtomicU32::new(0);
 static GROUP: AtomicU32 = AtomicU32::new(0);
 
+/// Calls whose names differ with the size of a word, by their names with wide ones.
 #[cfg(not(target_arch = "arm"))]
 mod ids {
-    pub use nix::libc::{SYS_setfsgid, SYS_setfsuid, SYS_setgroups, SYS_setresgid, SYS_setresuid};
+    pub use nix::libc::{
+        SYS_fstat, SYS_fstatfs, SYS_geteuid, SYS_mmap, SYS_newfstatat, SYS_setfsgid, SYS_setfsuid, SYS_setgroups,
+        SYS_setresgid, SYS_setresuid, SYS_statfs,
+    };
 }
 #[cfg(target_arch = "arm")]
 mod ids {
     pub use nix::libc::{
-        SYS_setfsgid32 as SYS_setfsgid, SYS_setfsuid32 as SYS_setfsuid, SYS_setgroups32 as SYS_setgroups,
-        SYS_setresgid32 as SYS_setresgid, SYS_setresuid32 as SYS_setresuid,
+        SYS_fstat64 as SYS_fstat, SYS_fstatat64 as SYS_newfstatat, SYS_fstatfs64 as SYS_fstatfs,
+        SYS_geteuid32 as SYS_geteuid, SYS_mmap2 as SYS_mmap, SYS_setfsgid32 as SYS_setfsgid,
+        SYS_setfsuid32 as SYS_setfsuid, SYS_setgroups32 as SYS_setgroups, SYS_setresgid32 as SYS_setresgid,
+        SYS_setresuid32 as SYS_setresuid, SYS_statfs64 as SYS_statfs,
     };
 }
 
@@ -157,39 +163,21 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_writev,
     ids::SYS_setfsuid,
     ids::SYS_setfsgid,
+    ids::SYS_newfstatat,
+    ids::SYS_fstat,
+    ids::SYS_statfs,
+    ids::SYS_fstatfs,
+    ids::SYS_geteuid,
+    ids::SYS_mmap,
 ];
 
+/// Those that only this machine has.
 #[cfg(target_arch = "x86_64")]
-const ALLOWED_HERE: &[c_long] = &[
-    libc::SYS_newfstatat,
-    libc::SYS_fstat,
-    libc::SYS_statfs,
-    libc::SYS_fstatfs,
-    libc::SYS_geteuid,
-    libc::SYS_mmap,
-    libc::SYS_poll,
-    libc::SYS_fork,
-    libc::SYS_readlink,
-    libc::SYS_rseq,
-];
+const ALLOWED_HERE: &[c_long] = &[libc::SYS_poll, libc::SYS_fork, libc::SYS_readlink, libc::SYS_rseq];
 #[cfg(target_arch = "aarch64")]
-const ALLOWED_HERE: &[c_long] = &[
-    libc::SYS_newfstatat,
-    libc::SYS_fstat,
-    libc::SYS_statfs,
-    libc::SYS_fstatfs,
-    libc::SYS_geteuid,
-    libc::SYS_mmap,
-    libc::SYS_rseq,
-];
+const ALLOWED_HERE: &[c_long] = &[libc::SYS_rseq];
 #[cfg(target_arch = "arm")]
 const ALLOWED_HERE: &[c_long] = &[
-    libc::SYS_fstatat64,
-    libc::SYS_fstat64,
-    libc::SYS_statfs64,
-    libc::SYS_fstatfs64,
-    libc::SYS_geteuid32,
-    libc::SYS_mmap2,
     libc::SYS__llseek,
     libc::SYS_ftruncate64,
     libc::SYS_fcntl64,
