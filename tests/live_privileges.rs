@@ -100,3 +100,25 @@ fn the_recorder_of_run_gives_it_up_and_the_command_keeps_it() {
     let _ = run.wait();
     live.expect_nothing_left();
 }
+
+#[test]
+fn who_is_not_root_and_may_use_tracefs_records_and_leaves_nothing() {
+    let test = "who_is_not_root_and_may_use_tracefs_records_and_leaves_nothing";
+    let Some(live) = Live::new(test, &[]) else { return };
+    let caps = "+dac_override";
+    let words = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", caps];
+    let mut command = live.command(words[0]);
+    command.args(&words[1..]).args(["--ambient-caps", caps, live::BIN, "run", "--", "cat", "/proc/self/status"]);
+    let out = live::run(command, b"");
+    if out.stderr.contains("setpriv") || out.code == 127 {
+        return live::skip(test, &out.stderr);
+    }
+    assert!(out.code == 0 && out.stderr.contains("read("), "{out:?}");
+    assert!(out.stdout.contains("\nUid:\t65534\t65534\t65534\t65534\n"), "{}", out.stdout);
+    let recording = live.recordings("cat").pop().unwrap();
+    assert_eq!(
+        (&live.meta(&recording)["state"], &live.meta(&recording)["problems"]),
+        (&"complete".into(), &serde_json::json!([]))
+    );
+    live.expect_nothing_left();
+}
