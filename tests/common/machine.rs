@@ -198,7 +198,7 @@ pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = done() {
             return value;
         }
-        assert!(begun.elapsed() < Duration::from_secs(if BOARD { 150 } else { 20 }), "waited in vain for {what}");
+        assert!(begun.elapsed() < Duration::from_secs(if BOARD { 150 } else { 60 }), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
