@@ -136,6 +136,27 @@ fn poststop_may_come_twice_and_late() {
 }
 
 #[test]
+fn a_stop_hook_that_comes_before_the_container_is_gone_waits_for_its_end() {
+    let test = "a_stop_hook_that_comes_before_the_container_is_gone_waits_for_its_end";
+    let Some(live) = Live::new(test, &[Runc]) else { return };
+    let id = live.id();
+    live.start_container(
+        &live.bundle_with(&["sleep", "100"], json!({ "createRuntime": [live.hook(&["start"])] })),
+        &id,
+    );
+    let pid = live.init_pid(&id);
+    // As crun's `delete --force` does, with more time between.
+    let mut kill = live.start_program(&["sh", "-c", &format!("sleep 0.1; kill -9 {pid}")], "kill");
+    let state = format!(r#"{{"ociVersion":"1.0.2","id":"{id}","status":"stopped","bundle":"/"}}"#);
+    live.bin_with(&["hook", "stop", "--strict"], state.as_bytes()).expect_code(0);
+    let lines = live.report_json(&id, &[]);
+    assert!(lines.iter().any(|line| line["type"] == "exit" && line["pid"] == pid && line["killed"] == true));
+    live::wait(&mut kill, "kill");
+    live.oci(Runc, &["delete", "--force", &id]).expect_code(0);
+    live.expect_nothing_left();
+}
+
+#[test]
 fn a_stop_hook_leaves_the_recordings_of_others_alone() {
     let Some(live) = Live::new("a_stop_hook_leaves_the_recordings_of_others_alone", &[Runc]) else { return };
     let id = live.id();

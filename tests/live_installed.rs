@@ -40,8 +40,7 @@ fn is_recorded(live: &Live, need: Need, others: Value, stage: &str) {
 
 /// The states of `hooks` that an engine or a person may have left: a hook of another writes a file.
 fn states(live: &Live) -> [Value; 4] {
-    let touch =
-        |name: &str| json!({ "path": "/bin/sh", "args": ["sh", "-c", format!("> {}", live.path(name).display())] });
+    let touch = |name: &str| json!({ "path": "/bin/sh", "args": ["sh", "-c", format!("cat; > {}", live.path(name).display())] });
     let one =
         json!({ "prestart": [touch("prestart")], "createRuntime": [touch("create")], "poststop": [touch("poststop")] });
     [Value::Null, json!({}), json!({ "prestart": null, "poststop": [] }), one]

@@ -5,7 +5,10 @@
 //! --strict is given. The environment may be empty and the working directory anything.
 
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
+
+use nix::poll::{PollFd, PollFlags};
 
 use super::args::{self, bad_value, record_options, Args, Opt};
 use super::{out, report, seccomp, select};
@@ -34,6 +37,9 @@ const DISCARD_MAX: usize = 16 << 20;
 
 /// How long `hook stop` waits for a recording to be completed.
 const STOP_PATIENCE: u64 = 10_000;
+/// How long it waits for the container's first process, in milliseconds. `crun delete --force` calls it while the kernel
+/// still works off the SIGKILL: what the recording would lack is the container's end.
+const DEATH_PATIENCE: u64 = 500;
 
 /// Runs a hook and decides what its failure means.
 pub fn main(args: &Args<'_>, hook: fn(&Args<'_>) -> Result<()>) -> u8 {
@@ -208,6 +214,9 @@ pub fn stop(args: &Args<'_>) -> Result<()> {
     let id = state.id.as_str();
     match find_container_recorder(id) {
         Some(running) => {
+            if let Ok(init) = sys::pidfd_open(running.init_pid) {
+                sys::poll(&mut [PollFd::new(init.as_fd(), PollFlags::POLLIN)], DEATH_PATIENCE);
+            }
             if !end_recorder(&running, STOP_PATIENCE)? {
                 let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
                 return Err(Error::sys(format!("complete the recording of container {id}"), late));
