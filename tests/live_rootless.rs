@@ -306,8 +306,14 @@ fn a_user_ends_an_own_recording_and_what_joins_the_container_is_in_it() {
     };
     let (id, _) = corner.start(corner.user, &[]);
     corner.live.wait_for_watch(None);
-    corner.runc(corner.user, &["exec", &id, "ls", "/proc/self"]).expect_code(0);
-    pause(100);
+    // On a busy machine one may end before it is looked up.
+    let has_joined = || {
+        corner.runc(corner.user, &["exec", &id, "ls", "/proc/self"]).expect_code(0);
+        pause(100);
+        let report = corner.bin(corner.user, &["report", &id]).expect_code(0).stdout;
+        report.contains("execve(\"/bin/ls\", ").then_some(())
+    };
+    wait_for("what joined", has_joined);
     let out = corner.bin(corner.user, &["stop", &id]).expect_code(0);
     assert!(out.stderr.contains("stopped on request"), "{out:?}");
     let report = corner.bin(corner.user, &["report", &id]).expect_code(0).stdout;

@@ -224,14 +224,14 @@ fn a_program_may_be_executed_in_a_container_under_its_profile() {
         let lines = live.report_json(id, &[]);
         lines.iter().filter(|line| line["type"] == "exit" && line["comm"] == comm).count() == times
     };
-    let mut turns = (0..4).map(|_| session((Runc, false), None, false));
+    let mut turns = (0..12).map(|_| session((Runc, false), None, false));
     let id = turns.find(|id| joined(id, "ls", 2)).expect("what joined is recorded, too");
     let profile = generate(&live, &[&id]);
     for how in STARTS {
         let id = session(*how, Some(&profile), false);
         assert_eq!(denials(&live, &id), Vec::<serde_json::Value>::new(), "{how:?}");
     }
-    let mut turns = (0..4).map(|_| session(STARTS[0], Some(&profile), true));
+    let mut turns = (0..12).map(|_| session(STARTS[0], Some(&profile), true));
     let id = turns.find(|id| joined(id, "mkdir", 1)).expect("what joined is recorded, too");
     let refused = denials(&live, &id);
     assert!(refused.len() == 1 && is_mkdir(&refused[0], "mkdir"), "{refused:?}");
