@@ -43,7 +43,9 @@ fn check_memory(recorder: u64) {
     let (now, most) = (of("VmRSS:"), of("VmHWM:"));
     if live::BOARD {
         live::tell(&format!("recorder resident: {now} KiB, {most} at the most\n"), "FTRACE_ANALYZER_SCORE_LOG");
-        assert!(most <= 1024, "{status}");
+        // Of a dynamic one, as Yocto's recipe makes with glibc, the C library's pages count as well.
+        let dynamic = !live::libraries(Path::new(live::BIN)).is_empty();
+        assert!(most <= if dynamic { 2048 } else { 1024 }, "{status}");
     }
 }
 

@@ -222,7 +222,13 @@ impl Live {
         for dir in ["", "rootfs", "rootfs/bin", "rootfs/proc", "rootfs/dev", "rootfs/sys", "rootfs/tmp"] {
             fs::create_dir(bundle.join(dir)).unwrap();
         }
-        fs::copy(which("busybox").unwrap(), bundle.join("rootfs/bin/busybox")).unwrap();
+        let busybox = which("busybox").unwrap();
+        fs::copy(&busybox, bundle.join("rootfs/bin/busybox")).unwrap();
+        for library in libraries(&busybox) {
+            let place = bundle.join("rootfs").join(library.strip_prefix("/").unwrap());
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::copy(&library, place).unwrap();
+        }
         for name in ["sh", "ls", "cat", "sleep", "true", "false", "kill", "echo", "mkdir"] {
             symlink("busybox", bundle.join("rootfs/bin").join(name)).unwrap();
         }

@@ -77,6 +77,21 @@ pub fn which(name: &str) -> Option<PathBuf> {
     path.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file())
 }
 
+/// The loader and the shared libraries of a program, as its loader lists them: none of a static one, which Debian's
+/// busybox-static is and Yocto's busybox is not.
+pub fn libraries(program: &Path) -> Vec<PathBuf> {
+    let loaders = ["/lib", "/lib64"].iter().flat_map(|dir| entries(Path::new(dir)));
+    for loader in loaders.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ld-")))
+    {
+        let Ok(listed) = Command::new(&loader).arg("--list").arg(program).output() else { continue };
+        if listed.status.success() {
+            let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+            return listed.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect();
+        }
+    }
+    Vec::new()
+}
+
 pub fn missing(needs: &[Need]) -> Option<String> {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return Some("not root".into());
