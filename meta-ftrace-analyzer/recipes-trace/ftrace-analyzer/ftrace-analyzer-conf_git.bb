@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: MIT
+
+require ftrace-analyzer-git.inc
+require ftrace-analyzer-conf.inc
