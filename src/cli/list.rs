@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::args::{self, Args, Opt};
+use super::table::Table;
 use super::{out, select, units};
 use crate::calendar::Utc;
 use crate::error::{exit, Error, Result};
@@ -216,43 +217,10 @@ impl Rows {
         }
     }
 
-    /// Columns as wide as their widest cell.
     fn table(&self) -> String {
-        let mut widths = HEAD.map(str::len);
-        for row in self.cells.chunks(COLUMNS) {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        let mut text = String::new();
-        let head = HEAD.map(str::to_owned);
-        for row in core::iter::once(head.as_slice()).chain(self.cells.chunks(COLUMNS)) {
-            for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
-                if (index == USER && !self.has_users)
-                    || (index == POD && !self.has_pods)
-                    || (index == ONLY && !self.has_limited)
-                    || (index == MODE && !self.has_modes)
-                {
-                    continue;
-                }
-                let padding = width.saturating_sub(cell.chars().count());
-                let (before, after) = if index >= NUMBERS { (padding, 0) } else { (0, padding) };
-                push_blanks(&mut text, before);
-                text.push_str(cell);
-                // Nothing stands to the right of the last column.
-                if index + 1 < COLUMNS {
-                    push_blanks(&mut text, after + 2);
-                }
-            }
-            text.push('\n');
-        }
-        text
-    }
-}
-
-fn push_blanks(text: &mut String, count: usize) {
-    for _ in 0..count {
-        text.push(' ');
+        let columns = [(USER, self.has_users), (POD, self.has_pods), (ONLY, self.has_limited), (MODE, self.has_modes)];
+        let hidden: Vec<usize> = columns.iter().filter(|(_, is_shown)| !is_shown).map(|(at, _)| *at).collect();
+        Table { head: &HEAD, numbers: NUMBERS, hidden: &hidden }.text(&self.cells)
     }
 }
 

@@ -20,6 +20,7 @@ mod seccomp;
 mod select;
 mod serve;
 mod stop;
+mod table;
 mod units;
 mod verbs;
 

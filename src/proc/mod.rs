@@ -4,10 +4,13 @@
 //!
 //! Source: proc(5), proc_pid_stat(5); kernel fs/proc/array.c.
 
+mod details;
+mod settings;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
@@ -15,6 +18,9 @@ use crate::arch::{Abi, Arch};
 use crate::ids::Pid;
 use crate::sys::{self, exists, numbers, open, read_link, read_text, value_of};
 use crate::words::{behind_last, next_part, number, split_once, trim};
+
+pub use details::{limits, open_of, pid_of_pidfd, words};
+pub use settings::{change_setting, setting, setting_path};
 
 /// Fields of /proc/PID/stat that we use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +38,11 @@ pub fn parse_stat(text: &str) -> Option<Stat> {
     // State is field 3, starttime field 22.
     let start_time = number(fields.nth(18)?)?;
     Some(Stat { state, start_time })
+}
+
+/// Where a process has this.
+pub fn path(pid: Pid, name: &str) -> PathBuf {
+    ["/proc/", &pid.to_string(), "/", name].concat().into()
 }
 
 /// A file of /proc/PID.
@@ -213,6 +224,27 @@ pub fn is_within_users(pid: Pid, user: u32) -> std::io::Result<bool> {
     Ok(true)
 }
 
+/// Whose a process's user namespaces are: the user who made the outermost one below the machine's own. 0 for a process in
+/// that, for namespaces of root's, and where the kernel does not tell (before 4.11).
+pub fn user_of_namespaces(pid: Pid) -> u32 {
+    let mut user = 0;
+    let Ok(mut namespace) = user_namespace(pid) else { return 0 };
+    while let Ok(parent) = sys::parent_of_namespace(&namespace) {
+        match sys::owner_of_namespace(&namespace) {
+            Ok(owner) => user = owner,
+            Err(_) => return 0,
+        }
+        namespace = parent;
+    }
+    user
+}
+
+/// What user and group 0 of a process's user namespace are outside.
+pub fn root_outside(pid: Pid) -> (u32, u32) {
+    let outside = |map| outer_id(&read(pid, map).unwrap_or_default(), 0) as u32;
+    (outside("uid_map"), outside("gid_map"))
+}
+
 /// Whether this process may have the machine's tracefs and the directories of root: user 0 of the machine, or a recorder,
 /// which only looks like its recording's owner. User 0 of another user namespace is an ordinary user: that of the machine
 /// has a fixed inode (include/linux/proc_ns.h PROC_USER_INIT_INO).
@@ -291,6 +323,7 @@ mod tests {
         for user in [0, 1000, nix::unistd::geteuid().as_raw()] {
             assert!(!is_within_users(me, user).unwrap());
         }
+        assert_eq!((user_of_namespaces(me), root_outside(me)), (0, (0, 0)));
         assert!(is_within_users(4_194_305, 1000).is_err());
     }
 

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use super::run_state::{running, RunState};
 use super::target::members;
 use crate::error::{Error, Result};
-use crate::ids::{is_pod, Pid};
+use crate::ids::{is_pod, ContainerId, Pid};
 use crate::oci::{parse_config, pod, CONFIG_MAX};
 use crate::proc;
+use crate::record::{self, record};
 use crate::recording::{read_bounded, ContainerMeta};
 use crate::sys;
-use crate::words::{next, split_once};
+use crate::words::{next, next_part, split_once};
 
 /// Where bundles lie, in parts: containerd's for Kubernetes in its own place and in those of k3s, k0s and microk8s; for
 /// Docker and nerdctl; those of CRI-O, and of Podman with its drivers.
@@ -24,6 +25,12 @@ const PLACES: [[&str; 3]; 3] = [
     ["/run/containerd/io.containerd.runtime.v2.task", "/moby/ /default/", ""],
     ["/run/containers/storage /var/lib/containers/storage", "/overlay-containers/ /vfs-containers/", "/userdata"],
 ];
+
+/// Where runtimes that nobody told another place keep what they know of a container, in parts around its id, and their names.
+const RUNTIMES: [[&str; 3]; 2] = [["/run/runc/", "/state.json", "runc"], ["/run/crun/", "/status", "crun"]];
+
+/// Largest of these files that is read, in bytes; runc's have some 30 KB.
+const RUNTIMES_MAX: usize = 1 << 20;
 
 /// Largest list of Podman's containers that is read, in bytes: one has half a KB.
 const STORAGE_MAX: usize = 4 << 20;
@@ -86,6 +93,51 @@ pub fn describe(id: &str, bundle: &str, annotations: &[(String, String)]) -> Des
     Described { meta, is_sandbox: place.is_sandbox, dropped: place.dropped }
 }
 
+/// What runtimes keep: crun the bundle, runc among labels.
+#[derive(Default)]
+struct Kept {
+    bundle: String,
+    config: KeptConfig,
+}
+
+#[derive(Default)]
+struct KeptConfig {
+    labels: Vec<String>,
+}
+
+record!(Kept { bundle: Text, config: Record });
+record!(KeptConfig { labels: Texts });
+
+/// What a runtime keeps of a container, and its name.
+fn kept(id: &str) -> Option<(PathBuf, &'static str)> {
+    ContainerId::new(id).ok()?;
+    let place = |[before, behind, name]: [&'static str; 3]| (PathBuf::from([before, id, behind].concat()), name);
+    RUNTIMES.map(place).into_iter().find(|(path, _)| sys::exists(path))
+}
+
+/// The container of a process that was started by runc or crun alone, whose control groups may be called anything: its id,
+/// and which of them. `cgroups` is /proc/PID/cgroup.
+pub fn of_runtime(cgroups: &str) -> Option<(String, &'static str)> {
+    let mut rest = cgroups;
+    while let Some(line) = next_part(&mut rest, "\n") {
+        let found = line.rsplit('/').find_map(|part| Some((part, kept(part)?)));
+        if let Some((id, (_, name))) = found {
+            return Some((id.to_owned(), name));
+        }
+    }
+    None
+}
+
+/// The bundle of a container as its runtime keeps it.
+fn kept_bundle(id: &str) -> Option<PathBuf> {
+    let (path, _) = kept(id)?;
+    let mut kept = Kept::default();
+    record::read(&read_bounded(&path, RUNTIMES_MAX).ok()?, "", &mut kept).ok()?;
+    let labelled = kept.config.labels.iter().find_map(|label| label.strip_prefix("bundle="));
+    let bundle = labelled.unwrap_or(&kept.bundle);
+    Some(PathBuf::from(bundle)).filter(|_| !bundle.is_empty())
+}
+
 /// The bundle of a container, where engines keep it.
 fn bundle(id: &str) -> Option<PathBuf> {
     for [bases, kinds, behind] in PLACES {
@@ -100,11 +152,11 @@ fn bundle(id: &str) -> Option<PathBuf> {
             }
         }
     }
-    None
+    kept_bundle(id)
 }
 
 /// Describes a container that runs by its id alone.
-fn describe_running(id: &str) -> Described {
+pub fn describe_running(id: &str) -> Described {
     match bundle(id) {
         Some(bundle) => describe(id, &bundle.to_string_lossy(), &[]),
         None => {

@@ -10,12 +10,12 @@ use super::counter::Counter;
 use super::drain::Drain;
 use super::ending::final_stats;
 use super::joins;
-use super::run_state::{all_states, dir_of_user, running, RunState, USERS};
+use super::run_state::{all_states, running, RunState};
 use super::session::{read_anchor, read_formats};
 use super::strings::release;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Timestamp;
-use crate::recording::{list_recordings, CallCounts, EndState, Meta, MetaFile, Recording, Store};
+use crate::recording::{dir_of_user, list_recordings, CallCounts, EndState, Meta, MetaFile, Recording, Store, USERS};
 use crate::sys;
 use crate::tracefs::{Instance, Tracefs, INSTANCE_PREFIX};
 

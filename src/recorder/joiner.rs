@@ -10,7 +10,7 @@ use std::fs::File;
 use nix::fcntl::OFlag;
 
 use super::log::log;
-use super::run_state::{run_dir, RunState};
+use super::run_state::{run_dir, running, RunState};
 use super::target::{cgroups_of, Target};
 use crate::error::{Error, Kind, Result};
 use crate::format::JOIN;
@@ -78,6 +78,36 @@ impl RunState {
     fn may_have(&self, pid: Pid) -> bool {
         self.owner == 0 || (!self.user_ns.is_empty() && proc::link(pid, "ns/user") == self.user_ns)
     }
+}
+
+/// How well a container's recorder fits a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// The process is in its control group, or in one below: of a container within it, perhaps.
+    Within,
+    /// The process is the container's.
+    Own,
+}
+
+/// The recorder of the container that a process is in: by its first process, by namespace, by an id and owner
+/// that are known otherwise, or by control group, where the innermost one counts.
+pub fn recorder_of(pid: Pid, cgroups: &str, id: &str, owner: u32) -> Option<(RunState, Fit)> {
+    let mnt_ns = proc::link(pid, "ns/mnt");
+    let mut best = None;
+    let mut best_rank = (Fit::Within, 0);
+    for state in running() {
+        let is_named = state.container == id && state.owner == owner;
+        let own = state.init_pid == pid || (!mnt_ns.is_empty() && mnt_ns == state.mnt_ns) || is_named;
+        let depth = state.cgroups.iter().filter(|known| is_within(cgroups, known)).map(String::len).max().unwrap_or(0);
+        let rank = (if own { Fit::Own } else { Fit::Within }, depth);
+        // Whoever owns it may have given it any name.
+        if state.container.is_empty() || (!own && depth == 0) || rank < best_rank || !state.may_have(pid) {
+            continue;
+        }
+        best_rank = rank;
+        best = Some((state, rank.0));
+    }
+    best
 }
 
 /// Adds what joined while nobody read.

@@ -31,17 +31,16 @@ mod target;
 mod tests;
 
 pub use buffers::{best_buffers, DATA_MAX, DATA_MIN, DATA_NOTE};
-pub use containers::{describe, find, Described};
+pub use containers::{describe, describe_running, find, of_runtime, Described};
 pub use control::{end_recorder, Client, Reply};
 pub use ending::Ending;
 pub use event_filter::FILTER_NOTE;
 pub use gc::{apply_limits, close_dead, for_each_dir, sweep, Swept};
+pub use joiner::{recorder_of, Fit};
 pub use log::log;
 pub use memory::{available_kb, buffer_kb, check_room, needed_kb, KERNEL_BUFFER_KB};
 pub use options::{Mode, RecordOptions, DIR_DEFAULT, MAX_SIZE_DEFAULT};
-pub use run_state::{
-    default_dir, dir_of_user, find_container_recorder, find_running, run_dir, running, RunState, USERS,
-};
+pub use run_state::{default_dir, find_container_recorder, find_running, make_run_dir, run_dir, running, RunState};
 pub use session::Session;
 pub use spawn::{read_answer, record, spawn, Spawned};
 pub use strings::{best_strings, Strings};

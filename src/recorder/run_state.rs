@@ -16,7 +16,7 @@ use crate::ids::{is_pod, Pid};
 use crate::json::Json;
 use crate::proc;
 use crate::record::{self, record};
-use crate::recording::CallCounts;
+use crate::recording::{dir_of_user, CallCounts};
 use crate::sys;
 use crate::words::behind_last;
 
@@ -44,14 +44,6 @@ pub fn default_dir() -> PathBuf {
         false => dir_of_user(Path::new(DIR_DEFAULT), proc::outer_user()),
     }
 }
-
-/// A user's directory below that of all recordings.
-pub fn dir_of_user(base: &Path, user: u32) -> PathBuf {
-    base.join(USERS).join(user.to_string())
-}
-
-/// The directory, below that of all recordings, that has one for each user.
-pub const USERS: &str = "users";
 
 /// A recorder as its `state.json` tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

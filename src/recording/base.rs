@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The directory that holds the recordings: made where it is missing, and refused where others could get in our way.
+//! The directory that holds the recordings, and those of users below it: made where they are missing, and refused where
+//! others could get in our way.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::sys;
@@ -35,6 +36,43 @@ pub fn create_base(base: &Path) -> Result<()> {
     let _owner = sys::as_owner();
     sys::make_dirs(base).map_err(|why| Error::io("create", base, why.into()))?;
     check_base(base)
+}
+
+/// The directory, below that of all recordings, that has one for each user.
+pub const USERS: &str = "users";
+
+/// A user's directory below that of all recordings.
+pub fn dir_of_user(base: &Path, user: u32) -> PathBuf {
+    base.join(USERS).join(user.to_string())
+}
+
+/// The same, made if it is not there. Nobody but root can put something else in its place.
+pub fn make_user_dir(base: &Path, user: u32, group: u32) -> Result<PathBuf> {
+    create_base(base)?;
+    let users = base.join(USERS);
+    for dir in [base, &users] {
+        match sys::make_dir(dir) {
+            Err(why) if why != nix::errno::Errno::EEXIST => return Err(Error::io("create", dir, why.into())),
+            _ => {}
+        }
+        let status = sys::status_of_link(dir).map_err(|why| Error::io("open", dir, why))?;
+        if !status.is_dir() || status.user != 0 || status.mode & 0o022 != 0 {
+            return Err(Error::malformed([&dir.to_string_lossy(), " is not root's alone to write"].concat(), None));
+        }
+        // Users come through, and see no names.
+        if status.mode & 0o011 != 0o011 {
+            sys::set_rights(dir, status.mode & 0o777 | 0o011).map_err(|why| Error::io("prepare", dir, why))?;
+        }
+    }
+    let dir = dir_of_user(base, user);
+    if sys::make_dir(&dir).is_ok() {
+        sys::give(&dir, user, group).map_err(|why| Error::io("prepare", &dir, why))?;
+    }
+    let status = sys::status_of_link(&dir).map_err(|why| Error::io("open", &dir, why))?;
+    if !status.is_dir() || status.user != user {
+        return Err(Error::malformed([&dir.to_string_lossy(), " is not the user's directory"].concat(), None));
+    }
+    Ok(dir)
 }
 
 #[cfg(test)]

@@ -19,12 +19,13 @@ mod damage;
 mod formats;
 mod meta;
 mod meta_file;
+mod newest;
 mod pages;
 mod reader;
 mod stream;
 mod writer;
 
-pub use base::create_base;
+pub use base::{create_base, dir_of_user, make_user_dir, USERS};
 pub use call_counts::{CallCount, CallCounts, NumberCount, ENTERS, NUMBERS_MAX, TWICE};
 pub use clock::Clock;
 pub use damage::Damage;
@@ -34,6 +35,7 @@ pub use meta::{
     ProfileMeta, Trimmed, FORMAT_VERSION, META_MAX,
 };
 pub use meta_file::MetaFile;
+pub use newest::{copy_newest, Newest};
 pub use reader::{list_recordings, open_for_reading, read_bounded, Conservation, Recording, Segment};
 pub use stream::{Counts, Item, Stream, Tail};
 pub use writer::{segment_name, SegmentWriter, Store};

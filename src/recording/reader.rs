@@ -17,6 +17,9 @@ use crate::ids::{CpuId, Timestamp};
 use crate::sys;
 use crate::words::quoted;
 
+/// Largest `formats` file that is read, in bytes; ours have some 20 KB.
+pub(super) const FORMATS_MAX: u64 = 1 << 20;
+
 /// One file of sub-buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Segment {
@@ -87,22 +90,29 @@ pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The segments in a directory, by CPU and number.
+pub(super) fn segments_in(dir: &Path) -> Result<Vec<Segment>> {
+    let _owner = sys::as_owner();
+    let mut segments = Vec::new();
+    for name in sys::names(dir).map_err(|why| Error::io("list", dir, why))? {
+        let Some((cpu, index)) = name.to_str().and_then(parse_segment_name) else { continue };
+        // Links, pipes and directories of such a name are none of a recorder's.
+        let Ok(file) = sys::status_of_link(&dir.join(&name)) else { continue };
+        if file.is_file() {
+            segments.push(Segment { cpu, index, bytes: file.size });
+        }
+    }
+    segments.sort_unstable();
+    Ok(segments)
+}
+
 impl Recording {
     /// Opens the recording in `dir`.
     pub fn open(dir: &Path) -> Result<Recording> {
         let _owner = sys::as_owner();
         let meta = Recording::read_meta(dir)?;
-        let formats = Formats::from_bytes(&read_bounded(&dir.join("formats"), 1 << 20)?)?;
-        let mut segments = Vec::new();
-        for name in sys::names(dir).map_err(|why| Error::io("list", dir, why))? {
-            let Some((cpu, index)) = name.to_str().and_then(parse_segment_name) else { continue };
-            // Links, pipes and directories of such a name are none of a recorder's.
-            let Ok(file) = sys::status_of_link(&dir.join(&name)) else { continue };
-            if file.is_file() {
-                segments.push(Segment { cpu, index, bytes: file.size });
-            }
-        }
-        segments.sort_unstable();
+        let formats = Formats::from_bytes(&read_bounded(&dir.join("formats"), FORMATS_MAX as usize)?)?;
+        let segments = segments_in(dir)?;
         Ok(Recording { dir: dir.to_owned(), meta, formats, segments })
     }
 

@@ -17,8 +17,8 @@ use super::request::{parse, Request, REQUEST_MAX};
 use crate::error::{Error, Kind, Result};
 use crate::ids::Pid;
 use crate::proc;
-use crate::recorder::{apply_limits, dir_of_user, log, record, running, Asked, Origin, RecordOptions, Target, USERS};
-use crate::recording::create_base;
+use crate::recorder::{apply_limits, log, record, running, Asked, Origin, RecordOptions, Target};
+use crate::recording::make_user_dir;
 use crate::sys::{self, Forked, Peer};
 use crate::words::{next_part, number, split_once};
 
@@ -94,7 +94,7 @@ fn prepare(stream: &File, peer: Peer, limits: &Limits) -> Result<Ready> {
         pidfd: pidfd.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
     };
     check_process(pid, peer.user)?;
-    options.dir = make_dir_of(&limits.dir, peer)?;
+    options.dir = make_user_dir(&limits.dir, peer.user, peer.group)?;
     let turn = take_turn(&options.dir)?;
     let states = running();
     let of_user = states.iter().filter(|state| state.owner == peer.user).count();
@@ -219,35 +219,6 @@ fn check_process(pid: Pid, user: u32) -> Result<()> {
         }
         Err(_) => Err(Error::not_found(process(pid))),
     }
-}
-
-/// The user's directory, made if it is not there. Nobody but root can put something else in its place.
-fn make_dir_of(base: &Path, peer: Peer) -> Result<PathBuf> {
-    create_base(base)?;
-    let users = base.join(USERS);
-    for dir in [base, &users] {
-        match sys::make_dir(dir) {
-            Err(why) if why != nix::errno::Errno::EEXIST => return Err(Error::io("create", dir, why.into())),
-            _ => {}
-        }
-        let status = sys::status_of_link(dir).map_err(|why| Error::io("open", dir, why))?;
-        if !status.is_dir() || status.user != 0 || status.mode & 0o022 != 0 {
-            return Err(Error::malformed([&dir.to_string_lossy(), " is not root's alone to write"].concat(), None));
-        }
-        // Users come through, and see no names.
-        if status.mode & 0o011 != 0o011 {
-            sys::set_rights(dir, status.mode & 0o777 | 0o011).map_err(|why| Error::io("prepare", dir, why))?;
-        }
-    }
-    let dir = dir_of_user(base, peer.user);
-    if sys::make_dir(&dir).is_ok() {
-        sys::give(&dir, peer.user, peer.group).map_err(|why| Error::io("prepare", &dir, why))?;
-    }
-    let status = sys::status_of_link(&dir).map_err(|why| Error::io("open", &dir, why))?;
-    if !status.is_dir() || status.user != peer.user {
-        return Err(Error::malformed([&dir.to_string_lossy(), " is not the user's directory"].concat(), None));
-    }
-    Ok(dir)
 }
 
 /// A user's requests come one behind the other: what is counted must not change before the recording counts, too. Who

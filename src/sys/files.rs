@@ -106,10 +106,16 @@ pub struct Status {
     pub user: u32,
     /// The owner's group.
     pub group: u32,
+    /// How many names it has.
+    pub links: u64,
     /// Bytes.
     pub size: u64,
+    /// Bytes that it takes on the disk.
+    pub disk: u64,
     /// When it was changed, in seconds since 1970.
     pub modified: i64,
+    /// The same in nanoseconds.
+    pub modified_ns: u64,
     /// Device and inode: the same file by any name.
     pub id: (u64, u64),
 }
@@ -146,8 +152,11 @@ fn status_at(dir: RawFd, path: &Path, flags: i32) -> Result<Status, Errno> {
         mode: stat.st_mode,
         user: stat.st_uid,
         group: stat.st_gid,
+        links: stat.st_nlink as u64,
         size: stat.st_size as u64,
+        disk: (stat.st_blocks as u64).saturating_mul(512),
         modified: stat.st_mtime as i64,
+        modified_ns: (stat.st_mtime as u64).saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as u64),
         id: (stat.st_dev as u64, stat.st_ino as u64),
     })
 }
@@ -179,10 +188,15 @@ pub fn is_dir(path: &Path) -> bool {
 
 /// What a link leads to.
 pub fn read_link(link: &Path) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&read_link_bytes(link)?).into_owned())
+}
+
+/// The same where it need not be UTF-8.
+pub fn read_link_bytes(link: &Path) -> io::Result<Vec<u8>> {
     let mut buffer = [0u8; CHUNK];
     // SAFETY: the kernel writes no more than the buffer has.
     let count = unsafe { at(libc::SYS_readlinkat, libc::AT_FDCWD, link, [buffer.as_mut_ptr() as usize, CHUNK, 0])? };
-    Ok(String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned())
+    Ok(buffer.get(..count).unwrap_or_default().to_vec())
 }
 
 /// Removes a file, or a link.
@@ -266,6 +280,16 @@ pub fn lock(file: &File) -> Result<(), Errno> {
     flock(file, libc::LOCK_EX | libc::LOCK_NB)
 }
 
+/// Waits until no other process has a file locked, and locks it until it is closed.
+pub fn lock_in_turn(file: &File) -> Result<(), Errno> {
+    loop {
+        match flock(file, libc::LOCK_EX) {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
 /// Undoes [`lock`].
 pub fn unlock(file: &File) {
     let _ = flock(file, libc::LOCK_UN);
@@ -273,6 +297,11 @@ pub fn unlock(file: &File) {
 
 /// The names in a directory, in no order.
 pub fn names(dir: &Path) -> io::Result<Vec<OsString>> {
+    names_up_to(dir, usize::MAX)
+}
+
+/// The same; an error where there are more than `max`, for directories that others write to.
+pub fn names_up_to(dir: &Path, max: usize) -> io::Result<Vec<OsString>> {
     let dir = open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
     let mut names = Vec::new();
     let mut buffer = [0u8; CHUNK];
@@ -290,6 +319,9 @@ pub fn names(dir: &Path) -> io::Result<Vec<OsString>> {
             let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
             if name != b"." && name != b".." {
                 names.push(OsStr::from_bytes(name).to_owned());
+            }
+            if names.len() > max {
+                return Err(Errno::EOVERFLOW.into());
             }
             rest = rest.get(length..).unwrap_or_default();
         }

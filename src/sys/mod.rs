@@ -15,18 +15,20 @@ mod time;
 mod trap;
 
 pub use files::{
-    exists, free_bytes, give, is_absolute, is_dir, last_part, lock, make_dir, make_dirs, make_dirs_for, make_like,
-    make_private, mount, names, numbers, open, open_for, parent, read_link, read_on, read_text, remove_dir,
-    remove_dir_with_files, remove_file, rename, set_len, set_rights, status, status_of, status_of_link, unlock,
-    value_of, Status,
+    exists, free_bytes, give, is_absolute, is_dir, last_part, lock, lock_in_turn, make_dir, make_dirs, make_dirs_for,
+    make_like, make_private, mount, names, names_up_to, numbers, open, open_for, parent, read_link, read_link_bytes,
+    read_on, read_text, remove_dir, remove_dir_with_files, remove_file, rename, set_len, set_rights, status, status_of,
+    status_of_link, unlock, value_of, Status,
 };
 pub use heap::Heap;
 pub use privileges::{
-    as_owner, confine, owner, set_owner, AsOwner, CAP_CHECKPOINT_RESTORE, CAP_SYS_NICE, CAP_SYS_PTRACE,
+    act_as, as_owner, confine, owner, set_owner, set_umask, AsOwner, CAP_CHECKPOINT_RESTORE, CAP_SETGID, CAP_SETUID,
+    CAP_SYS_NICE, CAP_SYS_PTRACE,
 };
 pub use process::{
-    close_others, detach_stdio, end_with_parent, fork, interrupt, lower_nice, output, owner_of_namespace, page_size,
-    parent_of_namespace, pid_of, pidfd_open, pipe, run_first, set_name, set_pipe_size, spend_pid, wait, Forked,
+    close_on_execute, close_others, detach_stdio, die_with_dump, dump_mode, end_with_parent, enter_root, fork,
+    host_name, interrupt, kill, lower_nice, output, owner_of_namespace, page_size, parent_of_namespace, pid_of,
+    pidfd_open, pipe, run_first, set_name, set_pipe_size, spend_pid, wait, Forked,
 };
 pub use signal::{hold_signals, ignore_signal, read_signal, reset_signals, signal_file};
 pub use socket::{accept, connect, connect_now, datagrams, end_writing, listen, peer, receive_with, send_with, Peer};

@@ -14,6 +14,10 @@ use nix::libc::{self, c_long, sock_filter, sock_fprog};
 
 /// Of a user who is not the owner of tracefs and has this to use it.
 pub const CAP_DAC_OVERRIDE: u64 = 1 << 1;
+/// Files for another user, see [`as_owner`]: of who is confined, and may make no other call that it is for.
+pub const CAP_SETGID: u64 = 1 << 6;
+/// The same.
+pub const CAP_SETUID: u64 = 1 << 7;
 /// Reading links of other users' processes in /proc: the namespaces of what joins a container.
 pub const CAP_SYS_PTRACE: u64 = 1 << 19;
 /// Running before others, see [`super::run_first`].
@@ -61,6 +65,24 @@ pub fn set_owner(user: u32, group: u32) -> bool {
 /// The owner that was set: user and group; 0 is nobody.
 pub fn owner() -> (u32, u32) {
     (OWNER.load(Ordering::Relaxed), GROUP.load(Ordering::Relaxed))
+}
+
+/// For good: files are made with the rights of this user and of these groups, and with no capability but these, as another
+/// process would make them. Needs CAP_SETUID and CAP_SETGID, and gives them up.
+pub fn act_as(user: u32, group: u32, groups: &[u32], caps: u64) -> bool {
+    // SAFETY: the kernel reads as many numbers of 32 bits.
+    let done = unsafe { libc::syscall(ids::SYS_setgroups, groups.len(), groups.as_ptr()) == 0 };
+    call(ids::SYS_setfsgid, [group, 0, 0]);
+    call(ids::SYS_setfsuid, [user, 0, 0]);
+    set_capabilities(caps);
+    // SAFETY: integers only; a refusal is told by what is asked for then.
+    done && unsafe { libc::syscall(ids::SYS_setfsuid, u32::MAX) } as u32 == user
+}
+
+/// umask(2).
+pub fn set_umask(mask: u32) {
+    // SAFETY: an integer.
+    unsafe { libc::syscall(libc::SYS_umask, mask) };
 }
 
 /// While it lives files are opened, made and removed with the owner's rights, and belong to him.
@@ -279,6 +301,17 @@ pub fn confine(keep: u64) {
         call(ids::SYS_setfsgid, [0; 3]);
         call(ids::SYS_setfsuid, [0; 3]);
     }
+    set_capabilities(keep);
+    if prctl(libc::PR_SET_NO_NEW_PRIVS, 1) && AUDIT_ARCH != 0 {
+        let mut steps = filter();
+        let program = sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+        // SAFETY: the kernel copies the steps.
+        unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program, 0, 0) };
+    }
+}
+
+/// Gives up all capabilities that we have but those in `keep`.
+fn set_capabilities(keep: u64) {
     let header = CapHeader { version: CAP_VERSION, pid: 0 };
     let mut have = [CapData::default(); 2];
     // SAFETY: the kernel reads the header and writes, or reads, two structures.
@@ -291,12 +324,6 @@ pub fn confine(keep: u64) {
             }
             libc::syscall(libc::SYS_capset, &header, have.as_ptr());
         }
-    }
-    if prctl(libc::PR_SET_NO_NEW_PRIVS, 1) && AUDIT_ARCH != 0 {
-        let mut steps = filter();
-        let program = sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-        // SAFETY: the kernel copies the steps.
-        unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program, 0, 0) };
     }
 }
 

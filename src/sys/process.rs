@@ -12,6 +12,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
+use nix::sys::signal::Signal;
 
 use crate::ids::Pid;
 use crate::words::number;
@@ -93,7 +94,7 @@ pub fn pipe(flags: OFlag) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Lets a pipe hold as many bytes (fcntl(2) F_SETPIPE_SZ); false where that is too many.
-pub fn set_pipe_size(pipe: &OwnedFd, bytes: usize) -> bool {
+pub fn set_pipe_size(pipe: &impl AsRawFd, bytes: usize) -> bool {
     // SAFETY: integers.
     unsafe { libc::syscall(libc::SYS_fcntl, pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) >= 0 }
 }
@@ -108,6 +109,77 @@ pub fn end_with_parent() {
 pub fn interrupt(child: Pid) {
     // SAFETY: integers.
     unsafe { libc::syscall(libc::SYS_kill, child, libc::SIGINT) };
+}
+
+/// Ends a child at once.
+pub fn kill(child: Pid) {
+    // SAFETY: integers.
+    unsafe { libc::syscall(libc::SYS_kill, child, libc::SIGKILL) };
+}
+
+/// Ends this process by a signal that leaves a dump, if the kernel has somebody to give it to: as a file there is none, by
+/// the limit (core(5), RLIMIT_CORE).
+pub fn die_with_dump() -> ! {
+    super::reset_signals();
+    // Who is started in the background by a script has it ignored.
+    super::signal::set_handler(Signal::SIGQUIT, libc::SIG_DFL);
+    let limit: [u64; 2] = [0, 0];
+    // SAFETY: the kernel reads two numbers of 64 bits; the rest are integers.
+    unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_CORE, &limit, 0);
+        libc::syscall(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
+        // By the kernel, whatever a handler of ours would do.
+        libc::syscall(libc::SYS_kill, libc::getpid(), libc::SIGQUIT);
+    }
+    super::exit(1)
+}
+
+/// Keeps a descriptor from the program that takes our place.
+pub fn close_on_execute(fd: RawFd) {
+    // SAFETY: integers.
+    unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
+/// PIDFD_GET_INFO with the first and second version of its structure (include/uapi/linux/pidfd.h), 6.16 and later for what
+/// is asked here.
+const PIDFD_GET_INFO: u32 = 0xc048_ff0b;
+const PIDFD_INFO_COREDUMP: u64 = 1 << 4;
+
+/// struct pidfd_info up to `coredump_mask`: 72 bytes.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+    coredump_mask: u32,
+    spare: u32,
+}
+
+/// How the kernel dumps the process that a pidfd means, by its own decision: PIDFD_COREDUMPED (1), PIDFD_COREDUMP_SKIP (2),
+/// PIDFD_COREDUMP_USER (4), PIDFD_COREDUMP_ROOT (8). `None` where it does not tell.
+pub fn dump_mode(pidfd: RawFd) -> Option<u32> {
+    let mut info = PidfdInfo { mask: PIDFD_INFO_COREDUMP, ..PidfdInfo::default() };
+    // SAFETY: the kernel writes as many bytes as the number of the call says, which the structure has.
+    let done = unsafe { libc::syscall(libc::SYS_ioctl, pidfd, PIDFD_GET_INFO, &mut info) };
+    (done == 0 && info.mask & PIDFD_INFO_COREDUMP != 0).then_some(info.coredump_mask)
+}
+
+/// The machine's name in another process's UTS namespace.
+pub fn host_name(namespace: &File, own: &File) -> Vec<u8> {
+    let mut name = Vec::new();
+    // SAFETY: integers; a utsname is bytes, for which all zeroes are values, and the call writes one.
+    unsafe {
+        if libc::syscall(libc::SYS_setns, namespace.as_raw_fd(), libc::CLONE_NEWUTS) == 0 {
+            let mut uts: libc::utsname = std::mem::zeroed();
+            if libc::syscall(libc::SYS_uname, &mut uts) == 0 {
+                name.extend(uts.nodename.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0));
+            }
+            libc::syscall(libc::SYS_setns, own.as_raw_fd(), libc::CLONE_NEWUTS);
+        }
+    }
+    name
 }
 
 /// Waits for a child's end, or looks whether it has come. Gives the exit code as shells have it.
@@ -210,6 +282,20 @@ fn close_by_proc(keep: &[RawFd]) {
         // SAFETY: as above; closing one twice (the directory's own) only fails.
         unsafe { libc::close(fd) };
     }
+}
+
+/// Makes another process's root ours (chroot(2)) and goes to a directory that was opened before. Needs CAP_SYS_CHROOT.
+pub fn enter_root(root: &Path, cwd: Option<&File>) -> io::Result<()> {
+    let path = std::ffi::CString::new(root.as_os_str().as_encoded_bytes())?;
+    // SAFETY: a string that ends in NUL, and a descriptor that is open.
+    unsafe {
+        Errno::result(libc::chroot(path.as_ptr()))?;
+        match cwd {
+            Some(cwd) => Errno::result(libc::fchdir(cwd.as_raw_fd()))?,
+            None => Errno::result(libc::chdir(b"/\0".as_ptr().cast()))?,
+        };
+    }
+    Ok(())
 }
 
 /// Puts /dev/null on standard input, output and error, so that nobody waits for us to close them: runc reads a hook's
