@@ -34,6 +34,7 @@ pub mod tasks;
 pub mod calls;
 
 // 4 features, independent of one another
+pub mod core_dump;
 pub mod hooks;
 pub mod recorder;
 pub mod report;

@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 8] = [
     &["proc", "sys", "tracefs"],
     &["oci", "recording", "tasks"],
     &["calls"],
-    &["hooks", "recorder", "report", "seccomp"],
+    &["core_dump", "hooks", "recorder", "report", "seccomp"],
     &["serve"],
     &["cli"],
 ];

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Core dumps, sorted by container: the kernel's one core_pattern, who has it, and what becomes of a dump.
+
+pub mod cfi;
+pub mod deaths;
+pub mod elf;
+pub mod exidx;
+pub mod pattern;
+pub mod place;
+pub mod settings;
+pub mod stream;
+pub mod unwind;
