@@ -161,6 +161,28 @@ pub fn work_dynamic() -> Option<&'static Path> {
     WORK.get_or_init(|| linked("cc", "live_work", "live-work-dynamic", "-O1")).as_deref()
 }
 
+/// The compiled tests/common/die.c.
+pub fn die() -> Option<PathBuf> {
+    if BOARD {
+        return Some("/board/die".into());
+    }
+    compiled("cc", "die", "die")
+}
+
+/// The same for the 32-bit ABI, where this kernel runs such programs.
+pub fn die32() -> Option<PathBuf> {
+    work32()?;
+    if BOARD {
+        return Some("/board/compat/die".into());
+    }
+    compiled(CC32, "die", "die32")
+}
+
+/// The compiled tests/common/crash.c.
+pub fn crash() -> Option<PathBuf> {
+    compiled("cc", "crash", "crash")
+}
+
 fn compiled(compiler: &str, source: &str, name: &str) -> Option<PathBuf> {
     linked(compiler, source, name, "-static")
 }
@@ -271,4 +293,9 @@ pub fn entries(dir: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     paths
+}
+
+/// Nanoseconds since 1970.
+pub fn now_ns() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
 }
