@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each `--help` there is, as the words in front of it; the first is the top level.
-const HELPS: [&str; 22] = [
+const HELPS: [&str; 30] = [
     "",
     "hook",
     "hook start",
@@ -30,6 +30,14 @@ const HELPS: [&str; 22] = [
     "hooks install",
     "hooks print",
     "hooks remove",
+    "core",
+    "core install",
+    "core uninstall",
+    "core status",
+    "core list",
+    "core info",
+    "core export",
+    "core handle",
     "doctor",
     "gc",
     "serve",
@@ -170,7 +178,7 @@ fn the_manual_page_has_the_options_of_each_help_and_no_others() {
     let page = page();
     let shared = section(&page, "Record options").expect("a section Record options");
     let mut everywhere = options(&plain(&help("")));
-    for words in HELPS.into_iter().filter(|words| !["", "hook", "seccomp", "hooks"].contains(words)) {
+    for words in HELPS.into_iter().filter(|words| !["", "hook", "seccomp", "hooks", "core"].contains(words)) {
         let heading = words.to_owned();
         let part = section(&page, &heading).unwrap_or_else(|| panic!("the manual page has no section {heading}"));
         let mut have = tagged(part);

@@ -53,6 +53,11 @@ pub enum Opt {
     Listen,
     Group,
     Recordings,
+    MaxContainer,
+    KeepFree,
+    Keep,
+    CopyTo,
+    Calls,
     // From here on: without a value.
     ErrorsOnly,
     Strict,
@@ -64,6 +69,8 @@ pub enum Opt {
     Args,
     Force,
     Always,
+    Persistent,
+    Environment,
     Json,
 }
 
@@ -81,7 +88,9 @@ pub const NAMES: &str = "\
     --mode --buffer-size-kb --max-size --max-age --max-total --name --strings --data --dir --syscalls \
     --if-annotation --report --output --color --format --pid --comm --since --until --min-duration --merge-log \
     --runtime --no-new-privileges --base --why --seccomp --stage --into --root --binary --listen --group --recordings \
-    --errors-only --strict --quiet --with-runtime --follow --container-only --portable --args --force --always --json";
+    --max-container --keep-free --keep --copy-to --calls \
+    --errors-only --strict --quiet --with-runtime --follow --container-only --portable --args --force --always \
+    --persistent --environment --json";
 
 /// The words behind a verb.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::args::{self, Args, Opt};
 use super::{out, units};
+use crate::core_dump;
 use crate::error::{exit, Result};
 use crate::format::{parse_header_page, Schema};
 use crate::hooks;
@@ -332,6 +333,11 @@ fn check_hooks(findings: &mut Findings) {
     }
 }
 
+fn check_cores(findings: &mut Findings) {
+    let (told, is_wrong) = core_dump::owner::doctor(&run_dir());
+    scarce(findings, is_wrong, "core-dumps", format_args!("{told}"), "ftrace-analyzer core status tells more");
+}
+
 pub fn main(args: &Args<'_>) -> Result<u8> {
     let json = args.has(Opt::Json).then(|| {
         let mut json = Json::new();
@@ -346,6 +352,7 @@ pub fn main(args: &Args<'_>) -> Result<u8> {
     }
     check_space(&mut findings, tracefs.as_ref(), &args::dir(args));
     check_hooks(&mut findings);
+    check_cores(&mut findings);
     if let Some(mut checks) = findings.json {
         checks.end_array();
         let mut json = Json::new();

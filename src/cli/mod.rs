@@ -5,6 +5,7 @@
 
 mod args;
 mod attach;
+mod core;
 mod doctor;
 mod follow;
 mod gc;
@@ -47,6 +48,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     let words = words.get(skip..).unwrap_or_default();
     let first = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let of_group = match grammar.verb {
+        Verb::Core => Some("there are core install, uninstall, status, list, info and export"),
         Verb::Hook => Some("there are hook start and hook stop"),
         Verb::Hooks => Some("there are hooks install, print and remove"),
         Verb::Seccomp => Some("there are seccomp generate, check, diff and denials"),
@@ -65,7 +67,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Verb::HookStart => return hook::main(&args, hook::start),
         Verb::HookStop => return hook::main(&args, hook::stop),
         Verb::Run => return run::main(&args, words.get(end..).unwrap_or_default()),
-        Verb::Top | Verb::Hook | Verb::Seccomp | Verb::Hooks => Ok(exit::USAGE),
+        Verb::Top | Verb::Core | Verb::Hook | Verb::Seccomp | Verb::Hooks => Ok(exit::USAGE),
         Verb::Attach => attach::main(&args),
         Verb::Follow => follow::main(&args),
         Verb::Stop => stop::main(&args),
@@ -78,6 +80,13 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Verb::HooksInstall => hooks::main(&args, hooks::What::Install),
         Verb::HooksPrint => hooks::main(&args, hooks::What::Print),
         Verb::HooksRemove => hooks::main(&args, hooks::What::Remove),
+        Verb::CoreInstall => core::install(&args),
+        Verb::CoreUninstall => core::uninstall(&args),
+        Verb::CoreStatus => core::status(&args),
+        Verb::CoreHandle => core::handle(&args),
+        Verb::CoreList => core::list(&args),
+        Verb::CoreExport => core::export(&args),
+        Verb::CoreInfo => core::info(&args),
         Verb::Doctor => doctor::main(&args),
         Verb::Gc => gc::main(&args),
         Verb::Serve => serve::main(&args),

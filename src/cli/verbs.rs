@@ -33,6 +33,14 @@ pub enum Verb {
     HooksInstall,
     HooksPrint,
     HooksRemove,
+    Core,
+    CoreInstall,
+    CoreUninstall,
+    CoreStatus,
+    CoreHandle,
+    CoreList,
+    CoreInfo,
+    CoreExport,
     Doctor,
     Gc,
     Serve,
@@ -80,7 +88,7 @@ const fn row(verb: Verb, name: &'static str, options: &'static str, word: &'stat
 }
 
 /// All of them. `tests/tables/generate` puts the texts of `src/cli/help/` in this order.
-pub static VERBS: [Grammar; 22] = [
+pub static VERBS: [Grammar; 30] = [
     row(Verb::Top, "", "", ""),
     row(Verb::Hook, "hook", "", ""),
     row(Verb::HookStart, "hook start", record!(" --if-annotation --strict"), ""),
@@ -116,6 +124,20 @@ pub static VERBS: [Grammar; 22] = [
     row(Verb::HooksInstall, "hooks install", HOOKS, "[<bundle>]"),
     row(Verb::HooksPrint, "hooks print", HOOKS, "[<bundle>]"),
     row(Verb::HooksRemove, "hooks remove", "--runtime --into --root --json", "[<bundle>]"),
+    row(Verb::Core, "core", "", ""),
+    row(
+        Verb::CoreInstall,
+        "core install",
+        "--max-size --max-container --max-total --keep-free --keep --max-age --environment --copy-to --persistent \
+         --force --binary --dir --json",
+        "",
+    ),
+    row(Verb::CoreUninstall, "core uninstall", "--json", ""),
+    row(Verb::CoreStatus, "core status", "--json", ""),
+    row(Verb::CoreHandle, "core handle", "", "[<number>...]"),
+    row(Verb::CoreList, "core list", "--since --json --dir", "[<container>]"),
+    row(Verb::CoreInfo, "core info", "--calls --json --dir", "[<core>]"),
+    row(Verb::CoreExport, "core export", "--output --dir", "[<core>]"),
     row(Verb::Doctor, "doctor", "--json --dir", ""),
     row(Verb::Gc, "gc", "--max-total --max-age --dir", ""),
     row(Verb::Serve, "serve", "--listen --group --recordings --max-total --max-size --buffer-size-kb --dir", ""),
@@ -137,7 +159,7 @@ pub fn find(arguments: &[OsString]) -> Result<(&'static Grammar, usize)> {
         });
     };
     // A word that names a group, and the one behind it.
-    if matches!(verb.verb, Verb::Hook | Verb::Seccomp | Verb::Hooks) {
+    if matches!(verb.verb, Verb::Hook | Verb::Seccomp | Verb::Hooks | Verb::Core) {
         let second = arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default();
         let of_group = VERBS.iter().find(|known| words::split_once(known.name, " ") == Some((name, second)));
         return Ok(of_group.map_or((verb, 1), |verb| (verb, 2)));
