@@ -2,9 +2,13 @@
 //! Podman of two releases of Debian, with hooks by annotation (hooks.d) and by device (CDI), under runc and crun.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/cores.rs"]
+mod cores;
 #[path = "common/engine.rs"]
 mod engine;
 
+use cores::Cores;
+use engine as live;
 use engine::{pause, wait_for, Groups, Machine, BIN, FIRST, IMAGE, SECOND};
 
 const ANNOTATION: &str = "ftrace-analyzer/trace=true";
@@ -148,6 +152,36 @@ fn podman_of_an_ordinary_user_starts_containers_whose_hooks_may_not_record() {
         }
         assert_eq!(engine::entries(&machine.live.path("recordings")).len(), 0);
         machine.user_is_done();
+        machine.nothing_left();
+    }
+}
+
+#[test]
+fn a_container_of_podmans_that_dies_leaves_a_dump_under_its_id() {
+    let test = "a_container_of_podmans_that_dies_leaves_a_dump_under_its_id";
+    for (release, groups) in RELEASES {
+        let Some(machine) = machine(&format!("{test}_of_{release}"), release, groups) else { continue };
+        let cores = Cores::install(&machine.live, "core", &[]);
+        machine.bin(&["hooks", "install", "--runtime", "podman"]).expect_code(0);
+        for (runtime, is_recorded) in [("runc", false), ("crun", true)] {
+            let before = cores.dumps();
+            let options: &[&str] = if is_recorded { &["--annotation", ANNOTATION] } else { &[] };
+            let run = ["podman", "--runtime", runtime, "run", "--detach"];
+            // The first process of a container is not killed by its own signals.
+            let words = [IMAGE, "sh", "-c", "sh -c 'kill -SEGV $$'; sleep 60"];
+            let id = machine.run(&[&run[..], options, &words].concat()).expect_code(0).stdout;
+            let dump = wait_for("the dump", || cores.dumps().into_iter().find(|dump| !before.contains(dump)));
+            let about: serde_json::Value =
+                serde_json::from_slice(&std::fs::read(dump.join("core.json")).unwrap()).unwrap();
+            assert_eq!((&about["container"]["id"], &about["engine"]), (&id.trim().into(), &"podman".into()), "{about}");
+            // Its recorder is known; the path that this has for the recording is one of the machine within.
+            assert_eq!(about["recording"] != "", is_recorded, "{about}");
+            machine.run(&["podman", "rm", "--force", "--time", "0", id.trim()]).expect_code(0);
+        }
+        machine.bin(&["hooks", "remove", "--runtime", "podman"]).expect_code(0);
+        // What it handled stands in the log, and nothing of it is a complaint.
+        std::fs::remove_file(machine.live.path("run/hook.log")).unwrap();
+        drop(cores);
         machine.nothing_left();
     }
 }

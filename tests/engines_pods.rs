@@ -3,11 +3,15 @@
 //! that an annotation names is recorded, and those that nobody recorded yet are attached to by their pod.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/cores.rs"]
+mod cores;
 #[path = "common/engine.rs"]
 mod engine;
 
 use std::path::Path;
 
+use cores::Cores;
+use engine as live;
 use engine::{script, wait_for, Groups, Machine, BIN, FIRST, IMAGE};
 use serde_json::{json, Value};
 
@@ -97,6 +101,7 @@ fn a_pod_of_containerd_is_attached_to_by_its_names() {
     });
     let sandbox = cri(&machine, "RunPodSandbox", &json!({ "config": pod }));
     let sandbox = json!({ "pod_sandbox_id": sandbox["pod_sandbox_id"] });
+    let mut ids = Vec::new();
     for name in ["front", "back"] {
         let config = json!({
             "metadata": { "name": name },
@@ -107,6 +112,7 @@ fn a_pod_of_containerd_is_attached_to_by_its_names() {
         let request = json!({ "pod_sandbox_id": sandbox["pod_sandbox_id"], "config": config, "sandbox_config": pod });
         let created = cri(&machine, "CreateContainer", &request);
         cri(&machine, "StartContainer", &created);
+        ids.push(created["container_id"].as_str().unwrap().to_owned());
     }
     let said = machine.bin(&["attach", "pod:shop/web"]).expect_code(1).stderr;
     assert!(said.contains("2 containers begin with pod:shop/web: "), "the pause container is none: {said}");
@@ -116,6 +122,17 @@ fn a_pod_of_containerd_is_attached_to_by_its_names() {
     let recordings = engine::entries(&machine.live.path("recordings"));
     let container = machine.live.meta(&recordings[0])["container"].clone();
     assert_eq!((&container["pod_uid"], &container["image"]), (&json!("3c1f"), &json!(IMAGE)), "{container}");
+    // What dies in one of them is told by its control group, and its names by the recording that there was.
+    let cores = Cores::install(&machine.live, "core", &[]);
+    let exec = ["--namespace", "k8s.io", "tasks", "exec", "--exec-id", "dies", &ids[1], "sh", "-c"];
+    machine.run(&[&ctr[..], &exec, &["sh -c 'kill -SEGV $$'; true"]].concat());
+    let dumps = cores.wait_for(1);
+    let about: Value = serde_json::from_slice(&std::fs::read(dumps[0].join("core.json")).unwrap()).unwrap();
+    let container = &about["container"];
+    assert_eq!((&container["id"], &container["name"]), (&json!(ids[1]), &json!("back")), "{about}");
+    assert_eq!((&container["namespace"], &container["pod"]), (&json!("shop"), &json!("web")));
+    drop(cores);
+    std::fs::remove_file(machine.live.path("run/hook.log")).unwrap();
     cri(&machine, "StopPodSandbox", &sandbox);
     cri(&machine, "RemovePodSandbox", &sandbox);
     machine.nothing_left();

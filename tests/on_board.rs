@@ -21,6 +21,10 @@ mod live_balance;
 mod live_board;
 #[path = "live_container.rs"]
 mod live_container;
+#[path = "live_core.rs"]
+mod live_core;
+#[path = "live_core_limits.rs"]
+mod live_core_limits;
 #[path = "live_count.rs"]
 mod live_count;
 #[path = "live_data.rs"]
