@@ -28,6 +28,12 @@ fn packages() -> PathBuf {
 
 /// All objects of the directories and the examples, validated, each with what it is from.
 fn objects(test: &str) -> Option<Vec<(String, Value)>> {
+    let names = ["base", "containerd", "containerd-hooks", "crio", "crio-hooks", "k3s"];
+    objects_of(test, &[&names[..], &["examples/crio.yaml", "examples/containerd.yaml"]].concat())
+}
+
+/// Those of some files and directories.
+fn objects_of(test: &str, names: &[&str]) -> Option<Vec<(String, Value)>> {
     if which("python3").is_none() || !packages().join("kubernetes_validate").is_dir() {
         skip(test, "no python3 with the package kubernetes-validate; tests/run installs it");
         return None;
@@ -35,10 +41,10 @@ fn objects(test: &str) -> Option<Vec<(String, Value)>> {
     let mut command = Command::new("python3");
     command.env("PYTHONPATH", packages()).env("PYTHONDONTWRITEBYTECODE", "1");
     command.arg(file("tests/kubernetes/manifests.py")).arg(VERSIONS);
-    for name in ["base", "containerd", "containerd-hooks", "crio", "crio-hooks", "k3s", "examples/crio.yaml"] {
+    for name in names {
         command.arg(file("kubernetes").join(name));
     }
-    let out = command.arg(file("kubernetes/examples/containerd.yaml")).output().unwrap();
+    let out = command.output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let lines = String::from_utf8(out.stdout).unwrap();
     let objects = lines.lines().map(|line| {
@@ -121,12 +127,51 @@ fn manifests_agree_with_the_plugin_and_the_program() {
 }
 
 #[test]
+fn the_collector_reads_dumps_and_may_do_nothing_else_on_a_node() {
+    let test = "the_collector_reads_dumps_and_may_do_nothing_else_on_a_node";
+    let Some(objects) = objects_of(test, &["core-collector"]) else { return };
+    let of_kind = |kind: &str| objects.iter().find(|(_, object)| object["kind"] == kind).unwrap().1.clone();
+    let spec = &of_kind("DaemonSet")["spec"]["template"]["spec"];
+    for member in ["hostPID", "hostNetwork", "hostIPC", "initContainers"] {
+        assert_eq!(spec[member], Value::Null, "{member}");
+    }
+    assert_eq!(spec["automountServiceAccountToken"], false);
+    let container = &spec["containers"][0];
+    let security = &container["securityContext"];
+    assert_eq!(security["capabilities"], json!({ "drop": ["ALL"] }));
+    assert_eq!((&security["privileged"], &security["allowPrivilegeEscalation"]), (&Value::Null, &json!(false)));
+    assert_eq!(security["readOnlyRootFilesystem"], true);
+    assert_eq!(container["image"], concat!("ftrace-analyzer:", env!("CARGO_PKG_VERSION")));
+    // Of the node: the dumps, to be read, and a directory of its own.
+    let of_node = |volume: &Value| Some((volume["name"].clone(), volume["hostPath"]["path"].as_str()?.to_owned()));
+    let volumes: Vec<_> = spec["volumes"].as_array().unwrap().iter().filter_map(of_node).collect();
+    let wanted = [("cores", "/var/lib/ftrace-analyzer/cores"), ("state", "/var/lib/ftrace-analyzer-collector")];
+    assert_eq!(volumes, wanted.map(|(name, path)| (json!(name), path.to_owned())));
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let mount = |name: &str| mounts.iter().find(|mount| mount["name"] == name).unwrap();
+    assert_eq!(mount("cores")["readOnly"], true);
+    // What the others name is there.
+    assert_eq!(
+        spec["volumes"][2]["persistentVolumeClaim"]["claimName"],
+        of_kind("PersistentVolumeClaim")["metadata"]["name"]
+    );
+    let map = of_kind("ConfigMap");
+    assert_eq!(spec["volumes"][3]["configMap"]["name"], map["metadata"]["name"]);
+    assert_eq!(
+        container["command"],
+        json!(["sh", format!("{}/collect", mount("script")["mountPath"].as_str().unwrap())])
+    );
+    assert!(map["data"]["collect"].as_str().unwrap().contains("ftrace-analyzer core list --json"));
+}
+
+#[test]
 fn shellcheck_finds_nothing_in_the_scripts() {
     let shellcheck = packages().join("bin/shellcheck");
     if !shellcheck.is_file() {
         return skip("shellcheck_finds_nothing_in_the_scripts", "no shellcheck; tests/run installs it");
     }
-    let scripts = ["kubernetes/kubectl-ftrace", "tests/kubernetes/kubectl"].map(file);
+    let scripts =
+        ["kubernetes/kubectl-ftrace", "kubernetes/core-collector/collect", "tests/kubernetes/kubectl"].map(file);
     let out = Command::new(shellcheck).args(scripts).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
 }
