@@ -55,6 +55,7 @@ clean_up() {
 	[ -n "$work" ] || return
 	load_end
 	attach_end
+	core_end
 	local state pid id
 	for state in "$work"/run/*/state.json; do
 		[ -e "$state" ] || continue
