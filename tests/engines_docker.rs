@@ -2,11 +2,15 @@
 //! Docker 26 of Debian 13 with hooks by device: its engine knows no other way to add hooks but a runtime in between.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/cores.rs"]
+mod cores;
 #[path = "common/engine.rs"]
 mod engine;
 
+use cores::Cores;
+use engine as live;
 use engine::{pause, wait_for, Groups, Machine, Out, FIRST, IMAGE, SECOND};
-use serde_json::json;
+use serde_json::{json, Value};
 
 const DEVICE: &str = "ftrace-analyzer/trace=syscalls";
 
@@ -51,13 +55,33 @@ fn run_one(machine: &Machine, options: &[&str], recorded: bool) -> String {
     id.to_owned()
 }
 
+/// One that dies leaves a dump under its id, recorded or not.
+fn dump_one(machine: &Machine, cores: &Cores<'_>, options: &[&str]) {
+    let before = cores.dumps();
+    // The first process of a container is not killed by its own signals.
+    let words = [IMAGE, "sh", "-c", "sh -c 'kill -SEGV $$'; sleep 60"];
+    let run = [&["run", "--detach", "--network", "none"], options, &words].concat();
+    let id = docker(machine, &run).expect_code(0).stdout;
+    let dump = wait_for("the dump", || cores.dumps().into_iter().find(|dump| !before.contains(dump)));
+    let about: Value = serde_json::from_slice(&std::fs::read(dump.join("core.json")).unwrap()).unwrap();
+    assert_eq!((&about["container"]["id"], &about["engine"]), (&id.trim().into(), &"docker".into()), "{about}");
+    assert_eq!(about["recording"] != "", !options.is_empty(), "{about}");
+    docker(machine, &["rm", "--force", id.trim()]).expect_code(0);
+}
+
 #[test]
-fn docker_records_containers_by_device() {
-    let Some(machine) = machine("docker_records_containers_by_device") else { return };
+fn docker_records_containers_by_device_and_their_dumps_are_sorted() {
+    let Some(machine) = machine("docker_records_containers_by_device_and_their_dumps_are_sorted") else { return };
     let id = run_one(&machine, &["--device", DEVICE], true);
     machine.is_recorded(&id);
     run_one(&machine, &[], false);
     let all = engine::entries(&machine.live.path("recordings"));
     assert_eq!(all.len(), 1, "nobody asked for another: {all:?}");
+    let cores = Cores::install(&machine.live, "core", &[]);
+    dump_one(&machine, &cores, &[]);
+    dump_one(&machine, &cores, &["--device", DEVICE]);
+    // What it handled stands in the log, and nothing of it is a complaint.
+    std::fs::remove_file(machine.live.path("run/hook.log")).unwrap();
+    drop(cores);
     machine.nothing_left();
 }
