@@ -106,6 +106,13 @@ fn a_process_with_four_gigabytes_of_addresses_fits_into_64_megabytes() {
     assert_ne!(cut["pc"], "");
     let list = live.bin(&["core", "list"]).expect_code(0).stdout;
     assert!(list.contains("cut"), "{list}");
+    // It is exported as far as it goes, which is said.
+    let cut = dumps.iter().find(|dump| about(dump)["cut"] != "").unwrap();
+    let words =
+        ["core", "export", cut.to_str().unwrap(), "-o", live.path("exported").to_str().unwrap()].map(str::to_owned);
+    let told = live.bin(&words.each_ref().map(String::as_str)).expect_code(4).stderr;
+    assert!(told.contains("not all of the dump is there: the limit"), "{told}");
+    assert!(Core::open(File::open(live.path("exported")).unwrap()).unwrap().is_cut);
 }
 
 #[test]
